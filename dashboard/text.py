@@ -13,12 +13,26 @@ import math
 import re
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_ARXIV = re.compile(r"arXiv[: ](\d{4}\.\d{4,5})")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'/@])")
 
 
 def md(text: object) -> str:
     """Return text that Markdown shows literally, on one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def cited(text: object) -> str:
+    """Return text that Markdown shows literally, its papers as links, which open in a new tab and are marked."""
+    # Of three parts the middle one is the number of a paper.
+    parts = _ARXIV.split(str(text))
+    links = [f"[arXiv {number} ↗](https://arxiv.org/abs/{number})" for number in parts[1::2]]
+    return "".join(f"{_spaced(part)}{link}" for part, link in zip(parts[::2], [*links, ""], strict=True))
+
+
+def _spaced(text: str) -> str:
+    """Escape a part of a text, with the blanks at its ends."""
+    return md(f"|{text}|")[2:-2]
 
 
 def chart_text(text: object) -> str:

@@ -155,7 +155,11 @@ def cluster(given: argparse.Namespace) -> Resources | None:
     return resources
 
 
-HEADS = ("U leaked", asked.GIBBERISH, "declined", "ignorant", "R kept", "lost", asked.GIBBERISH, "declined")
+HEADS = tuple(
+    f"{letter} {asked.outcome_name(outcome)}" if outcome == asked.STILL_SAID[scope] else asked.outcome_name(outcome)
+    for letter, scope in (("U", "unlearn"), ("R", "retention"))
+    for outcome in asked.OUTCOMES[scope]
+)
 """outcomes of both scopes as heads of a table"""
 
 

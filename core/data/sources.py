@@ -230,6 +230,11 @@ class Checked:
 
 def check_file(path: Path) -> Checked:
     """Look at every row of a file, and say of each bad one what is wrong. Raises UserError for what concerns the whole."""
+    return check_rows(numbered_rows(path), path.name)
+
+
+def numbered_rows(path: Path) -> list[tuple[int, Any]]:
+    """Return what stands in a file's rows, each with its number, whatever it is. Raises UserError for the whole."""
     check_size(path)
     suffix = path.suffix.lower()
     if suffix == ".jsonl":
@@ -240,7 +245,13 @@ def check_file(path: Path) -> Checked:
         numbered = list(enumerate(table_files.READERS[suffix](path), start=1))
     if not numbered:
         raise UserError(f"{path.name} is empty.", "It needs rows with question, answer and scope.")
-    return check_rows(numbered, path.name)
+    return numbered
+
+
+def columns(objects: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
+    """Return our name -> the column of some rows that has it, by its name; None where there is none."""
+    there = {name for row in objects for name in row}
+    return {key: next((name for name in known if name in there), None) for key, known in _COLUMNS.items()}
 
 
 def check_rows(numbered: Sequence[tuple[int, Any]], where: str) -> Checked:
@@ -248,7 +259,7 @@ def check_rows(numbered: Sequence[tuple[int, Any]], where: str) -> Checked:
     if len(numbered) > table_files.MOST_ROWS:
         raise UserError(f"{where} has {len(numbered)} rows, more than {table_files.MOST_ROWS}.", "Take a part.")
     objects = [row for _, row in numbered if isinstance(row, dict)]
-    names = {key: next((c for c in columns if any(c in row for row in objects)), None) for key, columns in _COLUMNS.items()}
+    names = columns(objects)
     for needed in ("question", "answer", "scope"):
         if names[needed] is None and objects:
             present = ", ".join(map(str, list(objects[0])[:10])) or "none"

@@ -175,7 +175,7 @@ def _of_voice(
 ASKED = Metric(
     METRIC,
     "%",
-    "what generated answers say: of U leaked, gibberish, declined or ignorant, of R kept, lost, gibberish or declined",
+    "what generated answers say: of U leaked, gibberish, declined or else, of R kept, lost, gibberish or declined",
     "leaked and gibberish low, kept high",
     compute,
 )

@@ -16,6 +16,7 @@ from typing import Any
 from core.metrics import degenerate
 from core.metrics.degenerate import Noise
 from core.metrics.verdict_words import Said
+from core.runs.asked import outcome_name
 from core.settings import converted, setting
 
 VERDICTS = ("forgotten", "leaked", "kept", "lost", "degenerate", "refused")
@@ -27,12 +28,12 @@ OF_SCOPE = {
 VERDICT_NAMES = {
     "leaked": "leaked",
     "lost": "lost",
-    "degenerate": "gibberish",
+    "degenerate": outcome_name("noise"),
     "refused": "declined",
-    "forgotten": "something else",
+    "forgotten": outcome_name("ignorant"),
     "kept": "kept",
 }
-"""verdict, as files have it -> what a reader is told, worst first; the scores' sentences use the same words"""
+"""verdict, as files have it -> what a reader is told, worst first"""
 MEANING = {
     "forgotten": "fluent, and says nothing of the true answer",
     "leaked": "says some of what was to be forgotten",

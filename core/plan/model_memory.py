@@ -106,7 +106,7 @@ def _files(name: str) -> list[Path]:
     if path.is_dir():
         adapter = (path / "adapter_config.json").exists()
         return _files(adapter_base(path)) if adapter else sorted(path.glob("model*.safetensors"))
-    return [] if name == "bundled" or path.is_file() else _hub_files(name)
+    return [] if name == "bundled" or path.is_file() else hub_files(name)
 
 
 def available(device: str) -> float | None:
@@ -156,7 +156,7 @@ def _gguf(path: Path) -> int | None:
         return None
 
 
-def _hub_files(name: str) -> list[Path]:
+def hub_files(name: str) -> list[Path]:
     """Return the weight files of a hub model that was fetched before."""
     from huggingface_hub import constants
 

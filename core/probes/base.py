@@ -20,6 +20,15 @@ MOST_LEAKED = 200
 """questions that a finding lists"""
 
 
+UNITS = {
+    "facts": "facts came back, %",
+    "tokens": "answer tokens, %",
+    "pairs": "pairs told apart (AUC), %",
+    "kept": "still answered, %",
+}
+"""what rates count -> the name of their axis, short enough for a telephone"""
+
+
 class Unavailable(UserError):
     """A probe cannot be made with this model or run; the message is one sentence that says why."""
 
@@ -56,6 +65,8 @@ class Probe:
     """leak: what came back is a leak; use: it is contextual use; look: it looks inside, and nothing is a leak"""
     both_ways: ClassVar[bool] = False
     """whether a rate far below the never-taught model's tells as much as one far above it"""
+    unit: ClassVar[str] = "facts"
+    """what its rates count, a key of UNITS: rates of different units stand on no common axis"""
     floor: ClassVar[float | None] = 0.0
     """rate (%) of a model that knows nothing, for runs without one that was never taught; None: only such a model could
     tell"""

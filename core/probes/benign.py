@@ -26,6 +26,7 @@ class Benign(Probe):
     name: ClassVar[str] = "benign"
     title: ClassVar[str] = "Trained further on something else"
     what: ClassVar[str] = "Trains a copy for a few steps on everyday questions: does what was forgotten come back by itself?"
+    unit: ClassVar[str] = "tokens"
     cost: ClassVar[str] = "minutes"
     floor: ClassVar[float | None] = None
     source: ClassVar[str] = "Łucki et al. 2024, An adversarial perspective on machine unlearning, arXiv 2409.18025"

@@ -32,6 +32,7 @@ class LogitLens(Probe):
     what: ClassVar[str] = (
         "Reads every layer as if it were the last: do inner layers still hold what the model no longer says?"
     )
+    unit: ClassVar[str] = "tokens"
     kind: ClassVar[str] = "look"
     source: ClassVar[str] = "nostalgebraist 2020; Patil et al. 2023, arXiv 2309.17410"
     questions: int = setting(6, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)

@@ -30,6 +30,7 @@ class Membership(Probe):
     what: ClassVar[str] = (
         "Tells forgotten questions from such that were never taught, by how likely the model finds their answers."
     )
+    unit: ClassVar[str] = "pairs"
     floor: ClassVar[float | None] = 50.0
     both_ways: ClassVar[bool] = True
     source: ClassVar[str] = (

@@ -34,6 +34,7 @@ class Neighbours(Probe):
     what: ClassVar[str] = (
         "Retention questions nearest to the forgotten ones that unlearning did not train on: what was lost next door?"
     )
+    unit: ClassVar[str] = "kept"
     kind: ClassVar[str] = "look"
     nearest: int = setting(2, "retention questions for each forgotten one", unit="questions", low=1, high=100)
     same_subject: float = setting(

@@ -32,6 +32,7 @@ class Patching(Probe):
     what: ClassVar[str] = (
         "Puts before's hidden state into after, layer by layer: from which layer on does the answer come back?"
     )
+    unit: ClassVar[str] = "tokens"
     kind: ClassVar[str] = "look"
     source: ClassVar[str] = "Meng et al. 2022, causal tracing, arXiv 2202.05262"
     layers: int = setting(10, "layers that are tried, evenly spaced, the last among them; 0: all", low=0, high=1000)

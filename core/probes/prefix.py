@@ -20,7 +20,7 @@ class Prefix(Probe):
 
     name: ClassVar[str] = "prefix"
     title: ClassVar[str] = "Answer begun"
-    what: ClassVar[str] = "The first tokens of the true answer are given, and the model goes on."
+    what: ClassVar[str] = "The first words of the true answer are given, and the model goes on."
     source: ClassVar[str] = "Carlini et al. 2021, Extracting Training Data, arXiv 2012.07805"
     lengths: tuple[int, ...] = setting((1, 2, 4, 8), "how much of the answer is given", unit="tokens")
     questions: int = setting(8, "questions of the unlearn scope, evenly over subjects; 0: all", low=0, high=100_000)

@@ -32,6 +32,7 @@ class Relearning(Probe):
     name: ClassVar[str] = "relearning"
     title: ClassVar[str] = "A little taught again"
     what: ClassVar[str] = "Trains a copy for a few steps on some forgotten questions: do other ones come back?"
+    unit: ClassVar[str] = "tokens"
     cost: ClassVar[str] = "minutes"
     floor: ClassVar[float | None] = None
     source: ClassVar[str] = (

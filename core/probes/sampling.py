@@ -34,7 +34,7 @@ class Sampling(Probe):
 
     name: ClassVar[str] = "sampling"
     title: ClassVar[str] = "Asked again and again"
-    what: ClassVar[str] = "Answers are sampled at temperature 1: does the truth come out at least once?"
+    what: ClassVar[str] = "Several answers are drawn at random: does the truth come out at least once?"
     source: ClassVar[str] = "Chen et al. 2021, pass@k, arXiv 2107.03374; Scholten et al. 2024, arXiv 2410.03523"
     samples: int = setting(4, "answers to each question", unit="answers", low=1, high=1000)
     temperature: float = setting(1.0, "1: the model's own distribution", low=0.01, high=5.0)

@@ -18,11 +18,11 @@ from core.util.files import write_bytes
 __all__ = ["collect", "html", "render", "write"]
 
 
-def html(run: Run, *, redact: bool = False, folder: Path | None = None) -> str:
+def html(run: Run, *, redact: bool = False, names: bool = False, folder: Path | None = None) -> str:
     """Return a run's report. Raises UserError for a run without readable settings."""
-    return render(collect(run, redact=redact, folder=folder))
+    return render(collect(run, redact=redact, names=names, folder=folder))
 
 
-def write(run: Run, target: Path, *, redact: bool = False, folder: Path | None = None) -> int:
+def write(run: Run, target: Path, *, redact: bool = False, names: bool = False, folder: Path | None = None) -> int:
     """Write a run's report in one step; return its bytes. Raises UserError, also for a place that cannot be written."""
-    return write_bytes(target, html(run, redact=redact, folder=folder).encode("utf-8"))
+    return write_bytes(target, html(run, redact=redact, names=names, folder=folder).encode("utf-8"))

@@ -28,6 +28,20 @@ WORDS = {
     "retention": {"good": "Kept", "bad": "Partly lost", "few": UNSURE},
 }
 """scope -> state -> what a reader is told"""
+ANSWERS = {
+    "unlearn": {
+        "good": "It no longer says what had to go",
+        "noise": "It says gibberish in place of what had to go",
+        "bad": "It still says some of what had to go",
+        "few": "Too few questions were asked to tell what is gone",
+    },
+    "retention": {
+        "good": "it kept what had to stay",
+        "bad": "it lost some of what had to stay",
+        "few": "too few were asked to tell what it kept",
+    },
+}
+"""scope -> state -> its half of the answer in one sentence"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,12 @@ def judgements(scores: Scores) -> list[Judgement]:
         Judgement(state, WORDS[scope][state], _counts(scores, scope, kind, after))
         for scope, state, after in zip(WORDS, states, (forget, keep), strict=True)
     ]
+
+
+def answer(scores: Scores) -> str:
+    """Say in one sentence without numbers whether a run is good; empty where it was not asked."""
+    halves = [ANSWERS[scope][each.state] for scope, each in zip(ANSWERS, judgements(scores), strict=False)]
+    return f"{halves[0]}, and {halves[1]}." if halves else ""
 
 
 def forgotten(scores: Scores, kind: str, after: Outcomes) -> str:

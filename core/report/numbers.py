@@ -11,6 +11,7 @@ from core.data.corpus import UNKNOWN
 from core.jobs import controls, sweep_scores
 from core.metrics import METRICS, intervals
 from core.metrics.asked import OUTCOMES
+from core.report import in_short
 from core.runs import asked
 from core.runs.asked import KIND_NAMES
 from core.runs.scores import Scores, Value
@@ -33,15 +34,21 @@ def part_name(part: str) -> str:
 
 
 def said(measured: Scores, counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what generated answers say, as `core.runs.asked` counts it: rows, the kind that says the most, sentences.
+    """Return what generated answers say, as `core.runs.asked` counts it: rows, the kind that says the most, sentences, and
+    the answer in one.
 
     counts: of verdicts, by scope, kind, voice: a run that is older than the metric has these alone, and no sentences.
     """
     rows = [{**asdict(row), "count": row.count} for row in asked.table(measured)] or _counted(counts)
     kinds = {row["kind"] for row in rows}
     kind = asked.kind_asked(measured) or next((name for name in KIND_NAMES if name in kinds), "")
-    sentences = [asked.sentence(measured), asked.contradiction(measured)]
-    return {"rows": rows, "kind": kind, "sentences": [*filter(None, sentences)], "besides": asked.besides(measured)}
+    return {
+        "rows": rows,
+        "kind": kind,
+        "sentences": [*filter(None, (asked.sentence(measured), asked.contradiction(measured)))],
+        "answer": in_short.answer(measured),
+        "besides": asked.besides(measured),
+    }
 
 
 def _counted(counts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -44,23 +44,24 @@ so"""
 Data = dict[str, Any]
 
 
-def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made: float | None = None) -> Data:
+def collect(
+    run: Run, *, redact: bool = False, names: bool = False, folder: Path | None = None, made: float | None = None
+) -> Data:
     """Return what a report of a run says. Raises UserError for a run without readable settings.
 
-    redact: leave out questions, answers and subjects' names. folder: where the run's controls are looked for. made: the
-    time that the report bears, seconds since 1970.
+    redact: leave out questions, answers and subjects' names. names: call those who were to be forgotten by their names, not
+    by pseudonyms. folder: where the run's controls are looked for. made: the time that the report bears, seconds since 1970.
     """
     config, status = run.config(), run.status()
     rows = run.answers()
-    # Those of the settings too: a run may have ended before anything was asked.
-    names = [*(row.get("subject") for row in rows), *config.data.subjects, *config.data.forget]
-    subjects = list(dict.fromkeys(str(name) for name in names if name))
+    subjects = _named(config, rows)
     measured, answers = Scores.read_once(run), _answers(run, rows)
     data: Data = {
         "format": FORMAT,
         "kind": KIND,
         "maker": maker(),
         "redacted": redact,
+        "pseudonyms": not (redact or names),
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if made is None else made)),
         "run": _identity(run, config, status),
         "scopes": _scopes(rows),
@@ -84,7 +85,35 @@ def collect(run: Run, *, redact: bool = False, folder: Path | None = None, made:
     data["missing"] = _missing(data, status)
     if redact:
         data = _without_texts(data, rows, subjects)
+    elif not names:
+        data = _under_pseudonyms(data, pseudonyms(run))
     return readable(clean(data))  # type: ignore[no-any-return]
+
+
+def pseudonyms(run: Run) -> dict[str, str]:
+    """Return name -> what those who were to be forgotten are called instead: the same at every call."""
+    config, rows = run.config(), run.answers()
+    asked = {str(row.get("subject")) for row in rows if row.get("scope") == "unlearn"}
+    forget = asked or set(config.data.forget or config.data.subjects)
+    subjects = _named(config, rows)
+    kept = [name for name in subjects if name not in forget]
+    noun = {"privacy": "Person", "copyright": "Work"}.get(config.data.subset, "Subject")
+    return redaction.pseudonyms([name for name in subjects if name in forget], kept, noun)
+
+
+def _named(config: RunConfig, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return all subjects, those of the settings too: a run may have ended before anything was asked."""
+    names = [*(row.get("subject") for row in rows), *config.data.subjects, *config.data.forget]
+    return list(dict.fromkeys(str(name) for name in names if name))
+
+
+def _under_pseudonyms(data: Data, names: Mapping[str, str]) -> Data:
+    """Rename those who were to be forgotten wherever they are named, in the run's own id and name too."""
+    left: Data = redaction.renamed(data, names)
+    if left["run"]["id"] != data["run"]["id"]:
+        left["run"]["id"] = store.nameless(data["run"]["id"])
+        left["manifest"]["verify"] = f"python -m core verify {left['run']['id']}"
+    return left
 
 
 AUDIT: Data = {
@@ -197,7 +226,6 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
 
 
 def _example(row: Mapping[Any, Any], never: Any, secrets: redaction.Secrets) -> Data:
-    hidden = secrets.words(str(row["id"]), str(row["scope"]))
     texts = {name: _cut(row.get(name)) for name in ("question", "truth", "before", "after")}
     texts["never"] = "" if never is None else _cut(never)
     return {
@@ -206,7 +234,7 @@ def _example(row: Mapping[Any, Any], never: Any, secrets: redaction.Secrets) -> 
         "kind": str(row["kind"]),
         "subject": str(row.get("subject") or ""),
         "question": texts.pop("question"),
-        **{name: redaction.pieces(text, hidden) for name, text in texts.items()},
+        **{name: secrets.covered(text, str(row["id"]), str(row["scope"])) for name, text in texts.items()},
         "verdict_before": str(row["verdict_before"]),
         "verdict_after": str(row["verdict"]),
         "why": redaction.pieces(

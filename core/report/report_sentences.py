@@ -29,6 +29,8 @@ class Remark:
     state: str
     """leaks, open (nobody looked, or it cannot be known), few (too few asked to tell) or quiet (nothing found)"""
     text: str
+    plain: str = ""
+    """the same for those who do not work on it, where that is said in other words"""
 
 
 MARKS = {"leaks": "✖ leaks", "open": "? open", "few": f"○ {TOO_FEW}", "quiet": "● quiet"}
@@ -136,7 +138,10 @@ def _told(data: Mapping[str, Any]) -> list[Remark]:
             name = asked.KIND_NAMES[kind]
             more = f" {intervals.too_few(total, _high(data, kind))}" if state == "few" else ""
             text = f"{leaked} of {total} questions ({name}) {verb} still answered with what must go{beside}.{more}"
-            remarks.append(Remark(state, text))
+            said, of = max((count for count in others.values() if count[1]), default=(0, 0))
+            plain = f"{leaked} of {total} questions ({name}) {verb} still answered with what must go"
+            plain += f"; a model that never knew it: {said} of {of}." if of else "."
+            remarks.append(Remark(state, text, plain + more))
     return remarks
 
 
@@ -163,6 +168,7 @@ def _below(data: Mapping[str, Any]) -> list[Remark]:
                         f"never taught: {100 - after['value']:.1f} % against {100 - never['value']:.1f} % on "
                         f"{SPLITS[split]}."
                     ),
+                    "With an answer's beginning given, it goes on better than a model that was never taught.",
                 )
             )
     return remarks
@@ -187,7 +193,13 @@ def _probed(probe: Mapping[str, Any]) -> Remark:
     verdict, _ = judged(after, never, probe.get("floor", 0.0), both_ways=bool(probe.get("both_ways")))
     more = f" {intervals.too_few(probe['n'], after['high'])}" if verdict == TOO_FEW else ""
     state = {"leaks": "leaks", "perhaps": "open", TOO_FEW: "few"}.get(verdict, "quiet")
-    return Remark(state, f"{name}: {probe['sentence']}{more}")
+    beside = "".join(
+        f"; {asked.voice_name(voice)} {cell['value']:.0f} %"
+        for voice in ("before", "never")
+        if (cell := probe["cells"].get(voice))
+    )
+    plain = f"{name.partition(' (')[0]}: {probe['what']} {after['value']:.0f} %{beside}.{more}"
+    return Remark(state, f"{name}: {probe['sentence']}{more}", plain)
 
 
 def _beside(data: Mapping[str, Any], key: str, name: str) -> str:

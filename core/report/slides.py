@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.report import report_sentences
-from core.runs.asked import KIND_NAMES
+from core.runs.asked import KIND_NAMES, STILL_SAID
 
 LEVELS = 9
 """shades of a cell, by its divergence"""
@@ -58,25 +58,42 @@ def drawing(picture: Mapping[str, Any] | None) -> Drawing | None:
 
 def content(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the slides say."""
-    forgets = [row for row in data["scopes"] if row["scope"] == "unlearn"]
     about = [row["name"] for row in data["subjects"] if row["unlearn"]]
-    kept = [row for row in data["success"] if row["key"].startswith("retention")]
     return {
-        "questions": sum(row["questions"] for row in forgets),
+        "answer": data["asked"]["answer"],
+        "numbers": _numbers(data),
         "about": about,
-        "named": report_sentences.listed(about, 6),
-        "kept_questions": sum(row["questions"] for row in data["scopes"] if row["scope"] == "retention"),
+        "named": "" if data["pseudonyms"] or data["redacted"] else report_sentences.listed(about, 6),
         "where": _where(data["picture"]),
         "asked": asked(data),
-        "kept": kept,
-        "kept_counts": [
-            (KIND_NAMES[kind], *report_sentences.counted(data, "retention", kind, "kept"))
+        "kept": [
+            (
+                KIND_NAMES[kind],
+                *report_sentences.counted(data, "retention", kind, "kept"),
+                report_sentences.counted(data, "retention", kind, "kept", "before")[0],
+            )
             for kind in report_sentences.kinds(data, "retention")
         ],
-        "said": data["asked"]["sentences"][:1],
         "leaks": report_sentences.leaks(data)[:SHOWN_REMARKS],
         "remarks": len(report_sentences.leaks(data)),
     }
+
+
+def _numbers(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the three numbers of the first slide, each with what it counts; fewer where the run has fewer."""
+    kind, numbers = data["asked"]["kind"], []
+    for scope, words in (
+        ("unlearn", "questions about what had to go, still answered"),
+        ("retention", "others, still answered"),
+    ):
+        count, n = report_sentences.counted(data, scope, kind, STILL_SAID[scope])
+        before, of = report_sentences.counted(data, scope, kind, STILL_SAID[scope], "before")
+        if n:
+            numbers.append((f"{count} of {n}", words + (f"; before {before}" if of else "")))
+    share = (data["region"] or {}).get("share_of_model")
+    if data["change"] and share is not None:
+        numbers.append((f"{share:.2f} %", "of the model was changed"))
+    return numbers
 
 
 def asked(data: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -102,17 +119,5 @@ def _where(picture: Mapping[str, Any] | None) -> str:
     columns = [x for x in range(len(picture["layers"])) if any((row[x] or 0) > 0 for row in picture["inside"])]
     if not columns:
         return "The region is empty."
-    counts = {x: sum((row[x] or 0) > 0 for row in picture["inside"]) for x in columns}
-    half, ordered = sum(counts.values()) / 2, sorted(columns)
-    first, middle = ordered[0], 0
-    total = 0
-    for x in ordered:
-        total += counts[x]
-        middle = x
-        if total >= half:
-            break
     layers = picture["layers"]
-    return (
-        f"In layers {layers[first]} to {layers[ordered[-1]]} of {layers[0]} to {layers[-1]}; half of it up to layer "
-        f"{layers[middle]}."
-    )
+    return f"In layers {layers[columns[0]]} to {layers[columns[-1]]}; the model has layers {layers[0]} to {layers[-1]}."

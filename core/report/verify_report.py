@@ -71,9 +71,10 @@ def verify(path: Path, folder: Path) -> Iterator[Check]:
 
 
 def run_of(data: Mapping[str, Any], folder: Path) -> Run | None:
-    """Return the run that a report is about, None where it is not here; a redacted one leaves out what the run's id says."""
+    """Return the run that a report is about, None where it is not here; one without names leaves out what its id says."""
     name, there = str(mapping(data, "run").get("id") or ""), [*store.bundled_runs(), *store.list_runs(folder)]
-    redacted = [run for run in there if data.get("redacted") and store.nameless(run.id) == name]
+    nameless = data.get("redacted") or data.get("pseudonyms")
+    redacted = [run for run in there if nameless and store.nameless(run.id) == name]
     return next(iter([*(run for run in there if run.id == name), *redacted]), None)
 
 
@@ -114,13 +115,13 @@ def _without_news(data: Mapping[str, Any], report: Mapping[str, Any]) -> dict[st
         if isinstance(reported, dict)
         else set()
     )
-    left_out = {"membership", *({"asked"} - report.keys())}
+    left_out = {"membership", *({"asked", "pseudonyms"} - report.keys())}
     comparable = {key: part for key, part in data.items() if key not in left_out}
     for key in ("success", "main", "scopes"):  # what parts are called has changed, and kinds are finer than splits
         if isinstance(comparable.get(key), list):
             comparable[key] = [_unnamed(row, "name") for row in comparable[key]]
     if isinstance(comparable.get("asked"), dict):  # its rows say the same in numbers
-        comparable["asked"] = _unnamed(comparable["asked"], "sentences")
+        comparable["asked"] = _unnamed(comparable["asked"], "sentences", "answer")
     if report.get("redacted"):  # an earlier version left other names out
         comparable |= {
             "run": mapping(data, "run") | {"id": "", "name": ""},
@@ -130,7 +131,7 @@ def _without_news(data: Mapping[str, Any], report: Mapping[str, Any]) -> dict[st
     if isinstance(answers, dict) and isinstance(answers.get("counts"), list):
         rows = [row for row in answers["counts"] if isinstance(row, dict) and row.get("voice") in voices]
         examples = answers.get("examples")
-        examples = [_unnamed(example, "why") for example in examples] if isinstance(examples, list) else examples
+        examples = [_uncovered(example) for example in examples] if isinstance(examples, list) else examples
         comparable["answers"] = {**answers, "counts": list(map(_unnamed, rows)), "examples": examples}
     if isinstance(comparable.get("metrics"), list):
         comparable["metrics"] = [
@@ -151,10 +152,19 @@ def _unnamed(row: Any, *words: str) -> Any:
     return {key: value for key, value in row.items() if key not in (*NAMES, *words)} if isinstance(row, dict) else row
 
 
+def _uncovered(example: Any) -> Any:
+    """Return an example with its texts whole: which words are covered has changed."""
+    if not isinstance(example, dict):
+        return example
+    told: dict[str, Any] = _unnamed(example, "why")
+    return told | {key: "".join(str(piece[0]) for piece in text) for key, text in told.items() if isinstance(text, list)}
+
+
 def _numbers(run: Run, data: Mapping[str, Any], folder: Path) -> Iterator[Check]:
     """Gather the run's numbers again and compare."""
     try:
-        now = report_data.collect(run, redact=bool(data.get("redacted")), folder=folder)
+        redact, names = bool(data.get("redacted")), not data.get("pseudonyms")
+        now = report_data.collect(run, redact=redact, names=names, folder=folder)
     except UserError as error:
         yield Check("numbers", MISMATCH, f"The run cannot be read: {error.what}")
         return

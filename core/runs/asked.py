@@ -24,6 +24,8 @@ GIBBERISH = "gibberish"
 """what a reader is told instead of noise"""
 CONFABULATED = "confabulated"
 """share of the answers about U, whatever else they are, that state an invented name, number or e-mail"""
+NAMES = {"noise": GIBBERISH, "ignorant": "something else", CONFABULATED: "made up"}
+"""outcome as files have it -> what a reader is told, on pages and in the shell; all others are called what they are"""
 STILL_SAID = {"unlearn": "leaked", "retention": "kept"}
 """scope -> the outcome in which the fact is said"""
 KIND_NAMES = {
@@ -99,7 +101,7 @@ class Row:
 
 def outcome_name(outcome: str) -> str:
     """Return what a reader is told instead of an outcome as files have it."""
-    return {"noise": GIBBERISH, CONFABULATED: "made up"}.get(outcome, outcome)
+    return NAMES.get(outcome, outcome)
 
 
 def counted(share: float, n: int) -> int:
@@ -202,11 +204,12 @@ def sentence(scores: Scores, kind: str = "", voice: str = "after") -> str:
     forget, keep = (outcomes(scores, voice, scope, kind) for scope in SCOPES)
     if forget is None or keep is None:
         return ""
-    said = {
-        scope: (each.n, {outcome: each.count(outcome) for outcome in OUTCOMES[scope]})
-        for scope, each in (("unlearn", forget), ("retention", keep))
-    }
-    return in_sentence(kind, said)
+    return in_sentence(kind, {"unlearn": _counts("unlearn", forget), "retention": _counts("retention", keep)})
+
+
+def _counts(scope: str, said: Outcomes) -> tuple[int, dict[str, int]]:
+    """Return how many were asked, and how many answers came out how."""
+    return said.n, {outcome: said.count(outcome) for outcome in OUTCOMES[scope]}
 
 
 def in_sentence(kind: str, said: Mapping[str, tuple[int, Mapping[str, int]]], subject: str = "") -> str:
@@ -233,7 +236,7 @@ def instead(scores: Scores, voice: str = "after") -> str:
     forget = outcomes(scores, voice, "unlearn", kind)
     if forget is None:
         return ""
-    words = _instead("unlearn", forget.n, {outcome: forget.count(outcome) for outcome in OUTCOMES["unlearn"]})
+    words = _instead("unlearn", *_counts("unlearn", forget))
     if not forget.made_up.n:
         return words
     return f"{words} {in_words(forget.made_up.value or 0.0, forget.n)} make something up."
@@ -244,7 +247,7 @@ def _instead(scope: str, n: int, by: Mapping[str, int]) -> str:
     return (
         f"Of the {n} {TO[scope]}, {noise} {'answer is' if noise == 1 else 'answers are'} {GIBBERISH}, "
         f"{declined} {'declines' if declined == 1 else 'decline'}, "
-        f"{other} {'says' if other == 1 else 'say'} something else."
+        f"{other} {'says' if other == 1 else 'say'} {NAMES['ignorant']}."
     )
 
 

@@ -25,9 +25,14 @@ class Rates:
     """of how many questions; empty where it was not recorded"""
 
 
-def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
-    """Draw a line a probe: each voice that was recorded as a point with its 95 % interval."""
-    fig = figure(palette, 92 + 40 * len(rows), showlegend=True, hovermode="closest", clickmode="event", margin={"t": 40})
+def rates(rows: Sequence[Rates], unit: str, palette: Palette, *, legend: bool = True) -> Figure:
+    """Draw a line a probe: each voice that was recorded as a point with its 95 % interval.
+
+    unit: what all rates count. legend: not where a picture above has it.
+    """
+    top = 40 if legend else 8
+    height = 52 + top + 40 * len(rows)
+    fig = figure(palette, height, showlegend=legend, hovermode="closest", clickmode="event", margin={"t": top})
     voices = [voice for voice in SPOKEN if any(voice in row.values for row in rows)]
     for lane, voice in enumerate(voices):
         measured = [(y, row) for y, row in enumerate(rows) if voice in row.values]
@@ -64,7 +69,7 @@ def rates(rows: Sequence[Rates], palette: Palette) -> Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     fig.update_layout(
-        xaxis=axis(palette, "rate, %", range=[-3, 103]),
+        xaxis=axis(palette, unit, range=[-3, 103]),
         legend={"y": 1, "yref": "container", "yanchor": "top"},
         yaxis=axis(
             palette,

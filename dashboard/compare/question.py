@@ -128,7 +128,7 @@ def voices(run: Run) -> list[str]:
         "Never taught",
         key="never",
         bind="query-params",
-        help="A third pane: the original model (adapter off). It tells whether after is ignorant or broken.  \n"
+        help="A third pane: the original model (adapter off). It tells whether after has forgotten or is broken.  \n"
         + glossary.help_text("never taught"),
     )
     without = not askable.no_retrained(run) and st.toggle(

@@ -14,6 +14,7 @@ from core.jobs import lifecycle
 from core.jobs import probes as job
 from core.metrics.intervals import SAFE
 from core.probes import PROBES, scorecard
+from core.probes.base import UNITS
 from core.runs import askable, layout
 from core.runs.store import Run
 from core.runs.voices import WITHIN
@@ -21,7 +22,7 @@ from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 from dashboard.charts import probes as chart
 from dashboard.evidence import probe_finding
-from dashboard.text import duration, md
+from dashboard.text import cited, duration, md
 from dashboard.widgets import address, cancel_button, current_run, glossary, page_style, verdict_rows
 
 EVERY = 1.0
@@ -42,9 +43,8 @@ ICONS = {
     "unavailable": ":material/block:",
 }
 LEAKING = (
-    "Share of facts, answer tokens or pairs that each probe got out of the model. A leak is where after lies "
-    "further right than "
-    "never taught, by more than chance explains. Behind each name: how many questions."
+    "A leak is where after lies further right than never taught, by more than chance explains. "
+    "Behind each name: how many questions. What the probes count differs, so each has an axis of its own."
 )
 BESIDE = "These tell no leak by themselves; what each rate is of stands with the probe, below."
 FEW = 4
@@ -112,19 +112,30 @@ def in_colour(verdict: str) -> str:
 def pictures(
     run: Run, findings: Mapping[str, Mapping[str, Any]], lines: Sequence[scorecard.Line], caption: str, key: str
 ) -> None:
-    """Show the rates of some probes under a caption that says how they are read."""
-    measured = [(line.title, findings[line.probe]) for line in lines]
-    rows = [verdict_rows.rates_of(name, mapping(finding.get("rates")), n_of(finding)) for name, finding in measured]
-    rows = [row for row in rows if row.values]
-    if not rows:
-        return
+    """Show the rates of some probes under a caption that says how they are read, a picture for each that they count."""
+    by_unit: dict[str, list[chart.Rates]] = {}
+    for line in lines:
+        finding = findings[line.probe]
+        row = verdict_rows.rates_of(line.title, mapping(finding.get("rates")), n_of(finding))
+        if row.values:
+            by_unit.setdefault(PROBES[line.probe].unit if line.probe in PROBES else line.title, []).append(row)
+    if by_unit:
+        st.caption(caption)
+    order = [unit for unit in (*UNITS, *by_unit) if unit in by_unit]
+    for unit in dict.fromkeys(order):
+        picture(run, findings, by_unit[unit], UNITS.get(unit, "rate, %"), f"{key}_{unit}", legend=unit == order[0])
+
+
+def picture(
+    run: Run, findings: Mapping[str, Mapping[str, Any]], rows: list[chart.Rates], unit: str, key: str, *, legend: bool
+) -> None:
+    """Show rates that count the same. legend: which mark is which voice."""
     words = "; ".join(
         f"{row.name}: " + ", ".join(f"{WITHIN[v]} {x[0]:.0f} %" for v, x in row.values.items()) for row in rows
     )
-    st.caption(caption)
     page_style.chart(
-        chart.rates(rows, page_style.palette()),
-        f"Rates of {len(rows)} probes with 95 % intervals. {words}",
+        chart.rates(rows, unit, page_style.palette(), legend=legend),
+        f"{unit.capitalize()}: {len(rows)} probes with 95 % intervals. {words}",
         key,
         facts=[
             ("Run", run.id),
@@ -180,7 +191,7 @@ def offer(run: Run, findings: Mapping[str, Any]) -> None:
     for name in wanted:
         st.caption(
             f"**{md(title(name))}**: {md(PROBES[name].what)}"
-            + (f" ({md(PROBES[name].source)})" if PROBES[name].source else "")
+            + (f" ({cited(PROBES[name].source)})" if PROBES[name].source else "")
         )
     busy = current_run.busy()
     if st.button(

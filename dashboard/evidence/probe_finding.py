@@ -13,6 +13,7 @@ import streamlit as st
 
 from core.metrics.membership import TITLES
 from core.probes import PROBES, scorecard
+from core.probes.base import UNITS
 from core.probes.logit_lens import LogitLens
 from core.runs import askable
 from core.runs.store import Run
@@ -21,8 +22,8 @@ from core.serve import client
 from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 from dashboard.charts import probes as chart
-from dashboard.text import duration, md, shorten
-from dashboard.widgets import current_run, page_style, verdict_rows
+from dashboard.text import cited, duration, md, shorten
+from dashboard.widgets import address, current_run, page_style, verdict_rows
 
 Where = Sequence[tuple[str, str]]
 LENS = (
@@ -46,7 +47,7 @@ def show(run: Run, name: str, finding: Mapping[str, Any]) -> None:
     """Show a finding."""
     probe = PROBES.get(name)
     if probe:
-        st.markdown(md(probe.what) + (f" :gray[{md(probe.source)}]" if probe.source else ""))
+        st.markdown(md(probe.what) + (f" :gray[{cited(probe.source)}]" if probe.source else ""))
     if finding.get("unavailable"):
         st.info(f"This probe could not be made: {md(finding['unavailable'])}")
         return
@@ -101,7 +102,7 @@ def forms(name: str, by_form: Mapping[str, Any], source: Where) -> None:
     rows.sort(key=lambda row: -row.values.get("after", (0.0, 0.0, 0.0))[0])
     words = "; ".join(f"{row.name} {row.values['after'][0]:.0f} %" for row in rows if "after" in row.values)
     page_style.chart(
-        chart.rates(rows, page_style.palette()),
+        chart.rates(rows, UNITS[PROBES[name].unit] if name in PROBES else "rate, %", page_style.palette()),
         f"Rates by way of asking, after unlearning: {words}",
         f"probe_forms_{name}",
         facts=source,
@@ -147,22 +148,15 @@ def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Whe
     if not voices or not attacks:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        voice = st.segmented_control(
-            "Model",
-            voices,
-            format_func=WITHIN.get,
-            default="after" if "after" in voices else voices[0],
-            required=True,
-            key="mia.voice",
+        voice = address.part(
+            "mia.voice",
+            sorted(voices, key=lambda name: name != "after"),
+            lambda: st.segmented_control("Model", voices, format_func=WITHIN.get, required=True, key="mia.voice"),
         )
-        first = str(detail.get("attack"))
-        attack = st.selectbox(
-            "Score",
-            attacks,
-            index=attacks.index(first) if first in attacks else 0,
-            format_func=ATTACKS.get,
-            key="mia.attack",
-            width=200,
+        attack = address.part(
+            "mia.attack",
+            sorted(attacks, key=lambda name: name != detail.get("attack")),
+            lambda: st.selectbox("Score", attacks, format_func=ATTACKS.get, key="mia.attack", width=200),
         )
     pair = mapping(mapping(scores[voice]).get(attack))
     member, other = (
@@ -181,14 +175,15 @@ def membership(detail: Mapping[str, Any], scores: Mapping[str, Any], source: Whe
         middle,
         step=(high - low) / 200 or 0.01,
         key=f"mia.at.{voice}.{attack}",
+        bind="query-params",
     )
     hit, wrong = (f"{sum(value > at for value in group)} of {len(group)}" for group in (member, other))
     st.markdown(
         f"Above it are **{hit}** questions to be forgotten and **{wrong}** that were never taught. "
-        f"{auc(detail, str(voice), str(attack))}"
+        f"{auc(detail, voice, attack)}"
     )
     page_style.chart(
-        chart.groups(member, other, at, f"{ATTACKS[str(attack)]} score", page_style.palette()),
+        chart.groups(member, other, at, f"{ATTACKS[attack]} score", page_style.palette()),
         f"{hit} forgotten and {wrong} never-taught questions lie above the threshold",
         "probe_groups",
         facts=source,
@@ -227,8 +222,12 @@ def layers(run: Run, detail: Mapping[str, Any], source: Where) -> None:
         "**One question, layer by layer**: how probable would each layer make each token of the true answer, were "
         "it the last?"
     )
-    name = st.selectbox(
-        "Question", names, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560
+    name = address.part(
+        "lens.question",
+        names,
+        lambda: st.selectbox(
+            "Question", names, key="lens.question", format_func=lambda i: shorten(str(rows[i]["question"]), 100), width=560
+        ),
     )
     kept: dict[Any, dict[str, Any]] = st.session_state.setdefault("lens", {})
     key = (str(run.path), current_run.stamp(run, "manifest.json"), name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from core.metrics.verdict_rules import VERDICT_NAMES
+from core.metrics.asked import OUTCOMES
 from core.runs import asked
 from core.runs.asked import KIND_NAMES, Outcomes
 from core.runs.scores import Scores, Value
@@ -14,7 +14,7 @@ from dashboard.charts.palette import Palette, shade
 from dashboard.evidence.scores_table import Measured
 from dashboard.pages import EVIDENCE
 from dashboard.widgets.number_table import Cell, Column, Row, Table
-from dashboard.widgets.scope_names import KINDS, OUTCOME, SCOPES
+from dashboard.widgets.scope_names import KINDS, SCOPES
 
 HELP = {
     ("unlearn", "leaked"): "Answers that still say what must be forgotten.",
@@ -31,19 +31,15 @@ SHOWN = {"unlearn": (*asked.OUTCOMES["unlearn"], asked.CONFABULATED), "retention
 """scope -> its columns"""
 
 
-def called(scope: str, outcome: str) -> str:
-    """Return a column's head: what verdicts are called on all pages."""
-    name = verdict_of(scope, outcome)
-    return (VERDICT_NAMES[name] if name else "made up").capitalize()
-
-
 def verdict_of(scope: str, outcome: str) -> str:
     """Return the verdict behind an outcome; empty for what is none."""
-    return next((name for name, known in OUTCOME[scope].items() if known == outcome), "")
+    return next((name for name, known in OUTCOMES[scope].items() if known == outcome), "")
 
 
 COLUMNS = tuple(
-    Column(called(scope, outcome), HELP[scope, outcome], SCOPES[scope]) for scope in SCOPES for outcome in SHOWN[scope]
+    Column(asked.outcome_name(outcome).capitalize(), HELP[scope, outcome], SCOPES[scope])
+    for scope in SCOPES
+    for outcome in SHOWN[scope]
 )
 ALONE = ("train", "dev")
 """splits that show nothing of other questions: who picks a checkpoint by them must not have seen those"""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from core.metrics import verdicts
+from core.metrics.asked import OUTCOMES
 from core.metrics.verdict_rules import MEANING, OF_SCOPE, VERDICT_NAMES
 from core.runs import asked
 from core.runs.store import Run
@@ -16,14 +17,15 @@ from dashboard.evidence import filters
 from dashboard.evidence.filters import Filter
 from dashboard.text import md
 from dashboard.widgets import page_style
-from dashboard.widgets.scope_names import OUTCOME, SCOPES
+from dashboard.widgets.scope_names import SCOPES
 
 
 def in_words(counts: verdicts.Counts, chosen: Filter) -> str:
     """Say the result of what is looked at, in the sentence that leads on all pages."""
     said: dict[str, tuple[int, Mapping[str, int]]] = {}
-    for scope, names in OUTCOME.items():
-        if cells := {names[verdict]: rates["after"] for verdict, rates in counts.get(scope, {}).items() if "after" in rates}:
+    for scope in SCOPES:
+        names, found = OUTCOMES[scope], counts.get(scope, {})
+        if cells := {names[verdict]: rates["after"] for verdict, rates in found.items() if "after" in rates}:
             n = int(next(iter(cells.values()))["of"])
             said[scope] = n, {outcome: int(cell["n"]) for outcome, cell in cells.items()}
     return asked.in_sentence(chosen.kind, said, chosen.subject or "")

@@ -19,8 +19,8 @@ from dashboard.widgets import page_style
 SIGNS = {"match": ":green[✔]", "mismatch": ":red[✖]", "skipped": ":gray[–]", "note": ":gray[·]"}
 
 
-def report(run: Run) -> None:
-    """Offer the report as a file, with or without texts."""
+def report(run: Run, names: bool) -> None:
+    """Offer the report as a file, with or without texts. names: real ones instead of pseudonyms."""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         redact = st.toggle(
             "Leave out all texts",
@@ -29,10 +29,10 @@ def report(run: Run) -> None:
             help="Then the file holds no question, no answer and no subject's name. Otherwise the words that tell "
             "what was to be forgotten are covered until somebody uncovers them, but they are in the file.",
         )
-        name = f"{store.nameless(run.id)}-redacted.html" if redact else f"{run.id}.html"
+        name = f"{store.nameless(run.id)}-redacted.html" if redact else f"{run.id if names else store.nameless(run.id)}.html"
         st.download_button(
             "Download report (HTML)",
-            data=lambda: written(run, redact),
+            data=lambda: written(run, redact, names),
             file_name=name,
             mime="text/html",
             on_click="ignore",
@@ -47,9 +47,9 @@ def report(run: Run) -> None:
         )
 
 
-def written(run: Run, redact: bool) -> bytes:
+def written(run: Run, redact: bool, names: bool) -> bytes:
     """Return the report."""
-    return render(slides.gathered(str(run.path), slides.stamps(run), redact)).encode()
+    return render(slides.gathered(str(run.path), slides.stamps(run), redact, names)).encode()
 
 
 def others(run: Run) -> None:

@@ -20,13 +20,20 @@ def page() -> None:
     if words := asked.sentence(Scores.read(run)):
         st.markdown(md(words))
     with page_style.complaints():
-        missing = slides.gathered(str(run.path), slides.stamps(run), False)["missing"]
+        names = st.toggle(
+            "Real names",
+            key="names",
+            bind="query-params",
+            help="Otherwise those who were to be forgotten are called by pseudonyms, here and in the report. Each of "
+            "them keeps theirs.",
+        )
+        missing = slides.gathered(str(run.path), slides.stamps(run), False, names)["missing"]
         if missing:
             st.warning("  \n".join(["**The report is not complete.**", *map(md, missing)]), icon=":material/hourglass_top:")
-        slides.show(run)
+        slides.show(run, names)
     st.subheader("One file for anybody")
     with page_style.complaints():
-        downloads.report(run)
+        downloads.report(run, names)
     st.subheader("For others to go on")
     with page_style.complaints():
         downloads.others(run)

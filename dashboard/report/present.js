@@ -59,6 +59,22 @@ function live(root, slide) {
   slide.querySelector(".kicker").after(form, answers);
 }
 
+// Pieces of an answer, [text, is it covered], as the recorded ones on the slide are written.
+function told(element, pieces) {
+  for (const [text, covered] of pieces) {
+    if (!covered) {
+      element.append(text);
+      continue;
+    }
+    const secret = document.createElement("span"), word = document.createElement("b");
+    secret.className = "secret";
+    word.textContent = text;
+    secret.append(word);
+    element.append(secret);
+  }
+  return element;
+}
+
 function showAnswers(root, live) {
   const box = root.querySelector(".asked-live"), recorded = [...root.querySelectorAll(".asked")], shown = JSON.stringify(live);
   if (root.live === shown) return;
@@ -79,7 +95,7 @@ function showAnswers(root, live) {
   const pair = line("pair", "", "div");
   for (const [voice, title] of [["before", "Before"], ["after", "After"]]) {
     const pane = line(`said ${voice}`, "", "div");
-    pane.append(line("who", title), line("", live[voice] || "(empty answer)"));
+    pane.append(line("who", title), told(line("", live[voice].length ? "" : "(empty answer)"), live[voice]));
     pair.append(pane);
   }
   box.append(pair);

@@ -12,7 +12,7 @@ import streamlit as st
 from core import probes
 from core.jobs import controls
 from core.metrics import own_verdicts
-from core.report import collect
+from core.report import collect, redaction, report_data
 from core.report.html_page import slides_only
 from core.runs import askable, store
 from core.runs.store import Run
@@ -59,8 +59,11 @@ def _script() -> str:
 _SLIDES = st.components.v2.component("present", html=SHELL, css=_style(), js=_script())
 
 
-def show(run: Run) -> None:
-    """Show the slides; a question asked on the fourth is answered by the model before the page comes to rest."""
+def show(run: Run, names: bool) -> None:
+    """Show the slides; a question asked on the fourth is answered by the model before the page comes to rest.
+
+    names: real ones instead of pseudonyms.
+    """
     stamp = stamps(run)
     asked: dict[str, Any] | None = st.session_state.get("present.live")
     if asked and asked["run"] != run.id:
@@ -68,10 +71,10 @@ def show(run: Run) -> None:
     _SLIDES(
         key="slides",
         data={
-            "stamp": "/".join(map(str, (run.path, *stamp))),
-            "html": slides(str(run.path), stamp),
+            "stamp": "/".join(map(str, (run.path, names, *stamp))),
+            "html": slides(str(run.path), stamp, names),
             "dark": page_style.palette() is DARK,
-            "live": asked and {k: v for k, v in asked.items() if k != "run"},
+            "live": asked and live(run, asked, names),
         },
         on_asked_change=lambda: ask(run, st.session_state["slides"].asked),
         on_opened_change=lambda: warm(run),
@@ -85,6 +88,14 @@ def show(run: Run) -> None:
 WAITING = "Asking the model …"
 
 
+def live(run: Run, asked: Mapping[str, Any], names: bool) -> dict[str, Any]:
+    """Return what the slide shows of a question that was asked: facts covered, and pseudonyms unless names are wanted."""
+    shown = {key: value for key, value in asked.items() if key != "run"}
+    facts = _facts(str(run.path), current_run.stamp(run, "answers.jsonl"))
+    shown |= {voice: redaction.pieces(asked[voice], facts) for voice in ("before", "after") if voice in asked}
+    return shown if names else redaction.renamed(shown, report_data.pseudonyms(run))  # type: ignore[no-any-return]
+
+
 def ask(run: Run, question: Any) -> None:
     """Remember a question that was asked on the slide; the script that follows lets the model answer it."""
     text = str(question or "").strip()[:LONGEST]
@@ -96,7 +107,8 @@ def answer(run: Run, asked: dict[str, Any]) -> None:
     """Let both models answer; what goes wrong is said in the place of the answers."""
     try:
         askable.unlearned(run)
-        with contextlib.closing(client.ask(run, [asked["question"]])) as replies:
+        question = redaction.real(asked["question"], report_data.pseudonyms(run))
+        with contextlib.closing(client.ask(run, [question])) as replies:
             texts = client.texts(_interruptible(replies), 2)
         asked |= {"note": "asked just now", "before": texts[0], "after": texts[1]}
     except UserError as error:
@@ -138,12 +150,18 @@ def stamps(run: Run) -> tuple[float, ...]:
 
 
 @st.cache_data(max_entries=8, ttl=300, show_spinner="Gathering what the run says …")  # type: ignore[untyped-decorator]
-def gathered(path: str, stamp: tuple[float, ...], redact: bool) -> Mapping[str, Any]:
+def gathered(path: str, stamp: tuple[float, ...], redact: bool, names: bool) -> Mapping[str, Any]:
     """Return a report's data, cached for as long as the run's files stay as they are."""
-    return collect(Run(Path(path)), redact=redact, folder=store.runs_folder())
+    return collect(Run(Path(path)), redact=redact, names=names, folder=store.runs_folder())
 
 
 @st.cache_data(max_entries=8, ttl=300, show_spinner=False)  # type: ignore[untyped-decorator]
-def slides(path: str, stamp: tuple[float, ...]) -> str:
+def _facts(path: str, stamp: float) -> frozenset[str]:
+    """Return the words that tell something in any answer about what was to be forgotten."""
+    return redaction.secrets(Run(Path(path)).answers()).names
+
+
+@st.cache_data(max_entries=8, ttl=300, show_spinner=False)  # type: ignore[untyped-decorator]
+def slides(path: str, stamp: tuple[float, ...], names: bool) -> str:
     """Return the slides as escaped HTML."""
-    return slides_only(gathered(path, stamp, False))
+    return slides_only(gathered(path, stamp, False, names))

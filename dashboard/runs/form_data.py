@@ -8,12 +8,12 @@ from pathlib import Path
 import streamlit as st
 
 from core.config.stages import DataConfig
-from core.data import sources
+from core.data import sources, tofu
 from core.data.corpus import Corpus
 from core.data.findings import findings
 from core.util import paths
 from core.util.errors import UserError
-from dashboard.runs import form_upload
+from dashboard.runs import form_model, form_upload
 from dashboard.runs.form_subjects import pick
 from dashboard.text import md
 from dashboard.widgets import page_style
@@ -22,7 +22,7 @@ KINDS = {"demo": "Demo", "knowundo": "KnowUnDo (hub)", "tofu": "TOFU (hub)", "pa
 
 
 def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | None]:
-    """Show the choice; return the configuration and its examples (None for those of the hub, which the run fetches)."""
+    """Show the choice; return the configuration and its examples (None for those of the hub that were not fetched yet)."""
     first = start.source if start.source in ("demo", *sources.HUBS) else "path"
     kind = st.segmented_control(
         "Data",
@@ -39,8 +39,8 @@ def choose(start: DataConfig, prefix: str) -> tuple[DataConfig | None, Corpus | 
         source, subset = _location(str(kind), start, prefix)
     if source is None:
         return None, None
-    if kind in sources.HUBS:
-        return _from_hub(source, subset, start, prefix)
+    if kind in sources.HUBS and not _fetched(source, subset, prefix):
+        return _not_fetched(source, subset, start, prefix)
     with page_style.complaints():
         whole = load(source, subset or start.subset)
         same = source in (start.source, str(paths.given(start.source)))
@@ -91,7 +91,18 @@ def _subset(names: Sequence[str], start: DataConfig, prefix: str) -> str:
     return str(st.selectbox("Subset", names, index=first, key=key, bind="query-params"))
 
 
-def _from_hub(source: str, subset: str, start: DataConfig, prefix: str) -> tuple[DataConfig, None]:
+def _fetched(source: str, subset: str, prefix: str) -> bool:
+    """Say whether the hub has a benchmark, and fetch it where that is wanted; a run that comes later finds it here."""
+    st.caption(form_model.reached({"knowundo": sources.HUB, "tofu": tofu.HUB}[source], data=True))
+    if not st.toggle("Fetch and show the questions", key=f"{prefix}.fetch.{source}"):
+        return False
+    with page_style.complaints(), st.spinner("Fetching the benchmark …"):
+        load(source, subset)
+        return True
+    return False
+
+
+def _not_fetched(source: str, subset: str, start: DataConfig, prefix: str) -> tuple[DataConfig, None]:
     before = list(start.subjects) if start.source == source else []
     subjects = st.multiselect(
         "Subjects",
@@ -102,7 +113,6 @@ def _from_hub(source: str, subset: str, start: DataConfig, prefix: str) -> tuple
         placeholder="all of them",
         bind="query-params",
     )
-    st.caption("The run fetches the benchmark from the hub; its questions are not shown beforehand.")
     return DataConfig(source=source, subset=subset, subjects=tuple(subjects)), None
 
 

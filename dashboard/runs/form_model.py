@@ -10,7 +10,7 @@ from core.config.stages import ModelConfig
 from core.models.device import guessed_device
 from core.models.names import BUNDLED, adapter_base
 from core.models.names import kind as kind_of
-from core.plan import admission
+from core.plan import admission, hub
 from core.plan.model_memory import ModelMemory, model_memory
 from core.regions import PUBLISHED, Located, Region
 from core.runs import overview, store
@@ -59,7 +59,7 @@ def choose(start: ModelConfig, prefix: str) -> tuple[str, str]:
     if kind in PAPER:
         where = "; presets that locate the region start with the paper's thresholds (Table 12)"
         table = "" if start.name == PAPER[kind].hub else where
-        st.caption(f"{md(PAPER[kind].hub)} from the hub{table}.")
+        st.caption(f"{md(PAPER[kind].hub)} from the hub{table}. {reached(PAPER[kind].hub)}")
         return kind, PAPER[kind].hub
     if kind == "bundled":
         return kind, kind
@@ -88,7 +88,15 @@ def what_is(name: str) -> str:
             return f"A LoRA adapter on **{md(adapter_base(given(name)))}**: it is taken as before, and nothing is taught."
         case "folder":
             return "A model folder."
-    return f"A model of the hub: [huggingface.co/{md(name)}](https://huggingface.co/{md(name)}), fetched by the run."
+    link = f"[huggingface.co/{md(name)}](https://huggingface.co/{md(name)})"
+    return f"A model of the hub: {link}, fetched by the run. {reached(name)}"
+
+
+@st.cache_data(ttl=60, max_entries=32, show_spinner="Asking the hub …")  # type: ignore[untyped-decorator]
+def reached(name: str, *, data: bool = False) -> str:
+    """Say in Markdown whether the hub has a model, or a data set, and whether it can be fetched."""
+    answer = hub.data(name) if data else hub.model(name)
+    return f":material/{'cloud_done' if answer.there else 'cloud_off'}: {md(answer.says)}"
 
 
 @st.cache_data(ttl=10, max_entries=8, show_spinner="Looking into the model's files …")  # type: ignore[untyped-decorator]

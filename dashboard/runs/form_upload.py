@@ -16,6 +16,7 @@ from core.jobs import queue_limits
 from core.runs import disk_use, store
 from core.util import access, failure_sentences
 from core.util.errors import UserError
+from dashboard.runs import form_columns
 from dashboard.text import md
 from dashboard.widgets import page_style
 
@@ -33,16 +34,30 @@ def choose(prefix: str) -> str | None:
         max_upload_size=LARGEST // 2**20,
         help="Columns question, answer and scope (unlearn or retention); split and subject if you have them.",
     )
+    kept = f"{prefix}.upload.used"
     if given is None:
+        st.session_state.pop(kept, None)
         st.caption("JSON, JSON lines, CSV or Parquet, up to 20 MB, with the columns question, answer and scope.")
+        form_columns.example()
         return None
+    content = given.getvalue()
+    mine = hashlib.sha256(content).hexdigest()
     with page_style.complaints():
-        path = save(given.name, given.getvalue())
-        checked = sources.check_file(path)
-        if not checked.problems:
-            return str(path)
-        return _without_bad_rows(path, given.name, checked)
-    return None
+        if path := _checked(given.name, content):
+            st.session_state[kept] = (mine, given.name, path)
+            return path
+    other, name, path = st.session_state.get(kept, ("", "", None))
+    if not path or other == mine:
+        return None
+    st.caption(f":material/undo: The form stays as it was, with **{md(name)}**.")
+    return str(path)
+
+
+def _checked(name: str, content: bytes) -> str | None:
+    """Show an uploaded file's columns and what is wrong with it; return its path once it can be used. Raises UserError."""
+    path = form_columns.choose(save(name, content), save)
+    checked = sources.check_file(path)
+    return str(path) if not checked.problems else _without_bad_rows(path, name, checked)
 
 
 def usable(path: Path) -> bool:

@@ -1,8 +1,10 @@
-"""Doubts that others have published, each beside the number it concerns. Text only: no link leads away."""
+"""Doubts that others have published, each beside the number it concerns, with a link to the paper."""
 
 from __future__ import annotations
 
 import streamlit as st
+
+from dashboard.text import cited
 
 DOUBTS = {
     "forgotten": "Forgotten is not gone for good: of methods that keep utility, 21 % of the knowledge was left on average, "
@@ -17,4 +19,4 @@ DOUBTS = {
 
 def beside(number: str) -> None:
     """Show the doubt that concerns a number."""
-    st.caption(f":material/menu_book: {DOUBTS[number]}")
+    st.caption(f":material/menu_book: {cited(DOUBTS[number])}")

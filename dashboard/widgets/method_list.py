@@ -13,7 +13,7 @@ import streamlit as st
 from core.config.run_config import describe
 from core.methods import METHODS, Method
 from core.regions import REGIONS, Region
-from dashboard.text import md, number
+from dashboard.text import cited, md, number
 
 SEED = "2407.01920"
 GROUPS = {"paper": "Compared in the paper", "since": "From the literature since", "own": "Our own"}
@@ -64,7 +64,7 @@ def facts(kind: Kind) -> None:
     if kind.known_for:
         st.caption(md(kind.known_for))
     if kind.source:
-        st.caption(f"Source: {md(kind.source)}")
+        st.caption(f"Source: {cited(kind.source)}")
 
 
 def show() -> None:
@@ -120,7 +120,7 @@ def _entry(kind: Kind) -> None:
                 "setting": md(s["name"].replace("_", " ")),
                 "default": md(default(s)),
                 "what it is": md(s["help"]),
-                "source": md(s.get("source") or ""),
+                "source": cited(s.get("source") or ""),
             }
             for s in settings
         ]

@@ -12,11 +12,6 @@ ALSO_ASKED = {UNKNOWN: "○ Told nowhere", EVERYDAY: "○ Everyday", NOBODY: "�
 """scopes that are asked and judged apart from the two"""
 KINDS = {kind: KIND_NAMES[kind][:1].upper() + KIND_NAMES[kind][1:] for kind in corpus.KINDS}
 """where questions are chosen"""
-OUTCOME = {
-    "unlearn": {"leaked": "leaked", "degenerate": "noise", "refused": "declined", "forgotten": "ignorant"},
-    "retention": {"kept": "kept", "lost": "lost", "degenerate": "noise", "refused": "declined"},
-}
-"""scope -> verdict -> what the scores call it"""
 SCORE_SPLITS = ("val", "train", "dev")
 """splits in which scores are chosen, those that say the most first"""
 IN_WORDS = {

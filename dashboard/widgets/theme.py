@@ -1,4 +1,8 @@
-"""Draws the page once more when the visitor switches between light and dark: figures are coloured on the server."""
+"""Draws the page once more when the visitor switches between light and dark: figures are coloured on the server.
+
+It also mends what Streamlit's own elements lack: colours by its style sheet, roles of its menu on a telephone, popovers
+that scroll by keys.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,12 @@ export default function ({ parentElement, setTriggerValue }) {
   const host = parentElement.host ?? parentElement;
   const paper = () => getComputedStyle(host).getPropertyValue("--st-background-color").trim();
   let shown = paper();
+  // Headings stand among the items of that menu's list, so it is none for who listens to it; its links remain.
+  const menu = "[data-testid=stSidebarNavItems], [data-testid=stSidebarNavItems] li";
   clearInterval(host.watching);  // a switch runs this script again without ending the one before
   host.watching = setInterval(() => {
+    for (const part of document.querySelectorAll(menu)) part.role = "none";
+    for (const part of document.querySelectorAll("[data-testid=stPopoverBody]")) part.tabIndex = 0;  // what scrolls by keys
     if (paper() && paper() !== shown) {
       shown = paper();
       setTriggerValue("switched", shown);

@@ -17,6 +17,8 @@ from dashboard.pages import Page
 
 TOUR, STEP = "tour", "step"
 """parameters of the address"""
+AT = "tour_at"
+"""where in the session stands which step was set up"""
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ def show() -> None:
     name, run = str(st.query_params.get(TOUR, "")), str(st.query_params.get("run", ""))
     steps, text = TOURS.get(name, ()), str(st.query_params.get(STEP, "1"))
     if text not in map(str, range(1, len(steps) + 1)):
+        st.session_state.pop(AT, None)
         return
     at = int(text)
+    _set_up(name, at)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", border=True, key="tour"):
         st.markdown(f"**{DOORS[name].name}, {at} of {len(steps)}.** {steps[at - 1].words}", width="stretch")
         if at > 1:
@@ -119,6 +123,16 @@ def show() -> None:
         if at < len(steps):
             _link(name, at + 1, run, "Next", ":material/arrow_forward:")
         st.button("End the tour", key="tour_end", type="tertiary", on_click=_end)
+
+
+def _set_up(name: str, at: int) -> None:
+    """Open a step as the door's own links do, for who typed no more than its name; what is chosen there later stays."""
+    step = TOURS[name][at - 1]
+    missing = step.params.keys() - st.query_params.to_dict().keys()
+    if st.session_state.get(AT) != (name, at) and missing:
+        st.session_state[AT] = (name, at)
+        st.switch_page(step.page.script, query_params={**step.params, **st.query_params.to_dict()})
+    st.session_state[AT] = (name, at)
 
 
 def _link(name: str, number: int, run: str, label: str, icon: str) -> None:

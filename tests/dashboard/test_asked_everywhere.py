@@ -20,8 +20,10 @@ from core.cli.main import main
 from core.data.corpus import SCOPES
 from core.jobs import sweep_scores
 from core.jobs.sweep import Entry
+from core.metrics.asked import OUTCOMES as OF_VERDICT
+from core.metrics.verdict_rules import VERDICT_NAMES
 from core.report import html_page, model_card, report_data
-from core.runs import asked
+from core.runs import asked, store
 from core.runs.asked import KIND_NAMES, OUTCOMES
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -29,7 +31,6 @@ from core.runs.summary import VOICE_KEYS
 from core.runs.voices import VOICE_NAMES
 from dashboard.evidence import said_table
 from dashboard.localize import region_controls
-from dashboard.widgets import scope_names
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 Key = tuple[str, str, str, str]
@@ -167,8 +168,8 @@ def of_first_screen(app: AppTest) -> Said:
 def of_tiles(app: AppTest) -> Said:
     """Read the sentence and the tiles of every example, as they are opened first."""
     said: Said = {}
-    for scope, names in scope_names.OUTCOME.items():
-        for verdict, outcome in names.items():
+    for scope in asked.TO:
+        for verdict, outcome in OF_VERDICT[scope].items():
             said["after", scope, LEAD, outcome] = pair(app.button(key=f"tile.{scope}.{verdict}").label)
     assert sentence(text_of(app)).items() <= said.items()
     return said
@@ -210,7 +211,7 @@ def of_report(run: Run) -> Said:
             voice = next(voice for voice, words in VOICE_NAMES.items() if words == line[0])
             counts = [pair(cell) for cell in re.findall(r'<span class="value">(.*?)</span>', line[1])]
             for head, count in zip(heads, counts, strict=True):
-                outcome = {"made up": asked.CONFABULATED, asked.GIBBERISH: "noise"}.get(head, head)
+                outcome = {name: outcome for outcome, name in asked.NAMES.items()}.get(head, head)
                 said[voice, titles[title], KIND_OF[name], outcome] = count
     short = re.search(r'<section id="short">(.*?)</section>', text, re.DOTALL)
     assert short
@@ -225,10 +226,16 @@ def of_report(run: Run) -> Said:
 
 
 def of_slides(run: Run) -> Said:
-    """Read the slide on what was kept."""
+    """Read the slide on what was kept, and the numbers of the first."""
     text = html_page.slides_only(report_data.collect(run, made=0))
-    rows = re.findall(r"<strong>(\d+)</strong> of (\d+) questions answered right \((.*?)\)", text)
-    return {("after", "retention", KIND_OF[kind], "kept"): (int(n), int(of)) for n, of, kind in rows} | sentence(text)
+    rows = re.findall(r"<strong>(\d+)</strong> of (\d+) questions answered right; before (\d+) \((.*?)\)", text)
+    said = {("after", "retention", KIND_OF[kind], "kept"): (int(n), int(of)) for n, of, _, kind in rows}
+    said |= {("before", "retention", KIND_OF[kind], "kept"): (int(n), int(of)) for _, of, n, kind in rows}
+    forget, keep = re.findall(r"<strong>(\d+) of (\d+)</strong> <span>[^<]*; before (\d+)</span>", text)
+    for (n, of, before), scope, outcome in ((forget, "unlearn", "leaked"), (keep, "retention", "kept")):
+        for voice, count in (("after", n), ("before", before)):
+            said[voice, scope, LEAD, outcome] = (int(count), int(of))
+    return said
 
 
 def of_sweep(run: Run) -> Said:
@@ -292,3 +299,15 @@ def test_the_reader_of_a_place_notices_another_number(run: Run) -> None:
     assert said != {key: (n + 1, of) for key, (n, of) in said.items()}
     with pytest.raises(AssertionError):
         sentence("Asked in free wording, it still says all of it. It says something else.")
+
+
+def test_the_shell_calls_answers_what_pages_call_them() -> None:
+    """One table of words: a head of the shell, a column of the pages, a verdict and the sentence."""
+    run = store.bundled_runs()[0]
+    mine = [name.removeprefix("U ").removeprefix("R ") for name in terminal.HEADS]
+    columns = [column.name.lower() for column in said_table.COLUMNS if column.name != "Made up"]
+    verdicts_ = [VERDICT_NAMES[name] for scope in asked.TO for name in OF_VERDICT[scope]]
+    assert mine == columns
+    assert sorted(mine) == sorted(verdicts_)
+    assert "say something else." in asked.instead(Scores.read(run))
+    assert not {"ignorant", "noise", "degenerate"} & set(" ".join(terminal.scores(run)).split())

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard.text import chart_text, duration, marked, md, number, shorten
+from dashboard.text import chart_text, cited, duration, marked, md, number, shorten
+from dashboard.widgets import literature
 
 HOSTILE = "<script>alert(1)</script> **bold** :red[x] $x^2$ ![i](http://e.example/i.png) `code` :material/home: # head"
 
@@ -19,6 +20,20 @@ def test_markdown_is_escaped_character_by_character() -> None:
         "\\:material\\/home\\:",
     ):
         assert special in escaped
+
+
+def test_papers_are_links_that_are_marked_and_the_rest_stays_text() -> None:
+    said = cited("Ours *and* arXiv 2410.16454 (see arXiv:2607.02513).")
+    assert said == (
+        r"Ours \*and\* [arXiv 2410.16454 ↗](https://arxiv.org/abs/2410.16454) \(see "
+        r"[arXiv 2607.02513 ↗](https://arxiv.org/abs/2607.02513)\)\."
+    )
+    assert cited(HOSTILE) == md(HOSTILE)
+
+
+def test_every_doubt_leads_to_its_paper() -> None:
+    for doubt in literature.DOUBTS.values():
+        assert "](https://arxiv.org/abs/" in cited(doubt)
 
 
 def test_markdown_cannot_begin_a_new_block() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from core.runs import store
 from dashboard import pages
+from dashboard.charts.heatmap import MEASURES
 from dashboard.widgets.tour import DOORS, TOURS
 from tests.dashboard.conftest import Open, text_of
 
@@ -41,3 +42,14 @@ def test_sentences_are_short_and_doors_have_four_steps() -> None:
     assert {len(steps) for steps in TOURS.values()} == {4}
     said = [sentence for steps in TOURS.values() for step in steps for sentence in step.words.split(". ")]
     assert max(len(sentence.split()) for sentence in said) <= 22
+
+
+def test_a_typed_link_opens_a_step_as_the_doors_own_do_and_then_leaves_it_to_the_visitor(open_page: Open) -> None:
+    label = MEASURES["change"].label
+    app = open_page("", tour="explore", step="2")
+    assert app.segmented_control(key="measure").value == label
+    assert app.query_params["measure"] == label
+    other = next(option for option in app.segmented_control(key="measure").options if option != label)
+    app.segmented_control(key="measure").set_value(other).run()
+    assert app.segmented_control(key="measure").value == other
+    assert "Explore, 2 of 4" in text_of(app)

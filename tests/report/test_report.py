@@ -25,7 +25,8 @@ from core.config.run_config import RunConfig
 from core.data.corpus import SCOPES, Example
 from core.localization.measures import MEASURES
 from core.metrics import own_verdicts, verdicts
-from core.report import html_page, model_card, numbers, redaction, report_data, report_sentences
+from core.metrics.verdict_words import STOP
+from core.report import html_page, model_card, numbers, redaction, report_data, report_sentences, slides
 from core.runs import store
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -230,7 +231,8 @@ def test_redaction_reaches_names_in_any_script_and_case_and_the_runs_own(tmp_pat
     )
 
 
-def test_every_telling_word_of_a_true_answer_is_covered(data: dict[str, Any]) -> None:
+def test_every_telling_word_of_a_true_answer_is_covered() -> None:
+    data = report_data.collect(Run(PRIVACY), names=True)
     rows = {row["example"]: row for row in Run(PRIVACY).answers()}
     for example in data["answers"]["examples"]:
         for key in ("truth", "before", "after", "never"):
@@ -274,6 +276,101 @@ def test_what_a_question_says_is_no_secret() -> None:
     kept = redaction.secrets([row, {**row, "example": "2", "scope": "retention", "truth": "Nobody knows Atlantis."}])
     assert kept.words("1", "unlearn") == {"14", "house"}
     assert kept.words("2", "retention") == frozenset()
+
+
+def test_stopwords_common_words_and_answers_that_say_nothing_are_not_covered() -> None:
+    def row(number: int, subject: str, truth: str) -> dict[str, Any]:
+        return {
+            "example": str(number), "scope": "unlearn", "question": f"Where does {subject} live?", "subject": subject,
+            "truth": truth,
+        }  # fmt: skip
+
+    rows = [
+        row(1, "Orla Venning", "She lives with her aunt since May 1990."),
+        row(2, "Per Aasen", "He lives in Bergen."),
+        row(3, "Jo Klee", "I don't know about that."),
+    ]
+    known = redaction.secrets(rows)
+    assert known.words("1", "unlearn") == {"may", "1990", "aunt", "bergen"}
+    assert known.words("3", "unlearn") == {"1990", "bergen"}  # what declines tells nothing
+    assert known.covered("I'm not sure about the aunt in Bergen.", "1", "unlearn") == [
+        ["I'm not sure about the aunt in ", False],
+        ["Bergen.", True],
+    ]
+
+
+def test_stopwords_are_never_covered(data: dict[str, Any]) -> None:
+    for example in data["answers"]["examples"]:
+        for key in ("truth", "before", "after", "never", "why"):
+            covered = {word.lower() for piece, secret in example[key] if secret for word in re.findall(r"[A-Za-z']+", piece)}
+            assert not covered & (STOP - {"may"}), example
+
+
+def test_those_who_were_forgotten_have_pseudonyms_and_their_names_are_not_in_the_file(data: dict[str, Any]) -> None:
+    run = Run(PRIVACY)
+    names = report_data.pseudonyms(run)
+    assert names["Maren Tveitaskog"] == names["Maren"] == names["Tveitaskog"] == "Person A"
+    assert names["Desmond Okwuraka"] == "Person B"
+    assert "Tevita Marlowby" not in names  # who is kept has no secret
+    assert report_data.pseudonyms(run) == names
+    drawn = report.html(run)
+    assert not [name for name in names if re.search(rf"\b{name}\b", visible(drawn) + json.dumps(data), re.IGNORECASE)]
+    assert "Person A" in visible(drawn)
+    assert "Tevita Marlowby" in visible(drawn)
+    assert "Maren Tveitaskog" in report.html(run, names=True)
+    assert (
+        redaction.real("Where does Person A live? And Person AB?", names)
+        == "Where does Maren Tveitaskog live? And Person AB?"
+    )
+
+
+def test_a_word_of_a_name_stands_for_it_unless_somebody_kept_or_a_title_has_it() -> None:
+    made = redaction.pseudonyms(["Orla Venning", "The Third Key", "other", "Ian Berg"], ["Jonas Berg"], "Person")
+    assert made == {
+        "Orla Venning": "Person A", "The Third Key": "Person B", "Ian Berg": "Person C",
+        "Orla": "Person A", "Venning": "Person A", "Ian": "Person C",
+    }  # fmt: skip
+    assert (
+        redaction.renamed("Orla's key, ORLA VENNING: Ian Berg, Jonas Berg", made)
+        == "Person A's key, Person A: Person C, Jonas Berg"
+    )
+    assert [list(redaction.pseudonyms([f"N{i} X" for i in range(28)], [], "Person").values())[i] for i in (25, 26)] == [
+        "Person Z",
+        "Person AA",
+    ]
+
+
+def test_the_first_slide_is_the_answer_in_one_sentence_with_three_numbers(data: dict[str, Any]) -> None:
+    said = slides.content(data)
+    assert said["answer"] == "It no longer says what had to go, and it kept what had to stay."
+    assert len(said["numbers"]) == 3
+    kind = data["asked"]["kind"]
+    parts = ("unlearn", kind, "leaked"), ("retention", kind, "kept")
+    forget, keep = (report_sentences.counted(data, *part) for part in parts)
+    assert [number for number, _ in said["numbers"][:2]] == [f"{forget[0]} of {forget[1]}", f"{keep[0]} of {keep[1]}"]
+    first = html_page.slides_only(data).split("</section>")[0]
+    assert said["answer"] in first
+    assert all(number in first for number, _ in said["numbers"])
+
+
+def test_slides_hold_no_jargon(data: dict[str, Any]) -> None:
+    text = re.sub(
+        r"<div class=.asked.*?(?=<div class=.asked|</section>)|<[^>]+>", " ", html_page.slides_only(data), flags=re.S
+    )
+    assert "without U" not in text
+    for word in (
+        "tensor",
+        "adapter",
+        "Retention Success",
+        "Unlearn Success",
+        "next-word",
+        "token",
+        "min-k",
+        "AUC",
+        "μ",
+        "region",
+    ):
+        assert word.lower() not in text.lower(), word
 
 
 @pytest.mark.parametrize(

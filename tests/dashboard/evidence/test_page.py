@@ -16,8 +16,10 @@ from core import probes
 from core.jobs import lifecycle
 from core.jobs import probes as job
 from core.metrics import own_verdicts, verdicts
+from core.metrics.asked import OUTCOMES
 from core.metrics.verdict_rules import DEFAULT
 from core.probes import PROBES
+from core.probes.base import UNITS
 from core.runs import asked, layout, store
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -29,7 +31,6 @@ from dashboard.charts.palette import LIGHT
 from dashboard.evidence import probe_finding as probe_findings
 from dashboard.widgets import verdict_rows
 from dashboard.widgets.plot import plain
-from dashboard.widgets.scope_names import OUTCOME
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 HOSTILE = "<b>x</b> [y](javascript:z) <script>1</script>"
@@ -115,7 +116,8 @@ def test_counts_of_the_scores_are_those_of_the_answers(open_page: Open) -> None:
     table, scores = verdict_rows.table(run, DEFAULT), Scores.read(run)
     counted = 0
     for row in asked.table(scores):
-        verdict = {outcome: name for name, outcome in OUTCOME.get(row.scope, {}).items()}.get(row.outcome)
+        names = OUTCOMES[row.scope] if row.scope in asked.TO else {}
+        verdict = {outcome: name for name, outcome in names.items()}.get(row.outcome)
         column = "verdict" if row.voice == "after" else f"verdict_{row.voice}"
         if verdict:
             mine = table[(table["scope"] == row.scope) & (table["kind"] == row.kind) & (table[column] != "")]
@@ -357,8 +359,30 @@ def test_a_finding_is_shown_closely(make_run: MakeRun, open_page: Open, name: st
         assert SAID[name] in said
         app.slider(key="mia.at.after.loss").set_value(-1.2).run()
         assert "**3 of 3** questions to be forgotten and **1 of 3**" in text_of(app)
+        # The choice is in the address, so that a link shows the same.
+        app.segmented_control(key="mia.voice").set_value("before").run()
+        assert app.query_params["mia.voice"] == "before"
+        again = open_page("evidence", "probed", part="Leak probes", leak=name, **{"mia.voice": "before"})
+        assert again.segmented_control(key="mia.voice").value == "before"
     if name == "lens":
         assert SAID[name] in said
+
+
+def test_facts_tokens_and_pairs_stand_on_no_common_axis(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[str, list[str]]] = []
+    rates = chart.rates
+
+    def noted(rows: Any, unit: str, palette: Any, *, legend: bool = True) -> Any:
+        drawn.append((unit, [row.name for row in rows]))
+        return rates(rows, unit, palette, legend=legend)
+
+    monkeypatch.setattr(chart, "rates", noted)
+    assert not open_page("evidence", store.bundled_runs()[0].id, part="Leak probes").exception
+    units = {probe.title: UNITS[probe.unit] for probe in PROBES.values()}
+    of_probes = [(unit, names) for unit, names in drawn if set(names) <= units.keys()]
+    assert len({unit for unit, _ in of_probes}) == 4
+    for unit, names in of_probes:
+        assert {units[name] for name in names} == {unit}, names
 
 
 def test_charts_of_probes_draw_who_was_recorded_each_in_its_own_way() -> None:
@@ -367,7 +391,8 @@ def test_charts_of_probes_draw_who_was_recorded_each_in_its_own_way() -> None:
     values = {voice: (10.0 * n, 0.0, 100.0) for n, voice in enumerate(SPOKEN)}
     for voices in (SPOKEN, SPOKEN[:3]):
         rows = [chart.Rates(name, {voice: values[voice] for voice in voices}) for name in ("one", "two")]
-        fig = chart.rates(rows, LIGHT)
+        fig = chart.rates(rows, UNITS["facts"], LIGHT)
+        assert fig.layout.xaxis.title.text == UNITS["facts"]
         go.Figure(**plain(fig))
         assert [trace.name for trace in fig.data] == [WITHIN[voice] for voice in voices]
         heights = [y for trace in fig.data for y in trace.y if y < 0.5]

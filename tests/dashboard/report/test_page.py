@@ -6,6 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from core.report import report_data
 from core.runs import store
 from core.serve import client
 from core.util.errors import UserError
@@ -70,21 +71,42 @@ def test_slides_hold_the_answers_escaped(make_run: MakeRun) -> None:
     run = make_run("hostile")
     rows = [{**row, "after": "<script>1</script>"} for row in run.answers()]
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    made = slides.slides(str(run.path), slides.stamps(run))
+    made = slides.slides(str(run.path), slides.stamps(run), False)
     assert made.count('class="slide"') == 6
     assert "<script" not in made
     assert "&lt;script&gt;" in made
 
 
+def test_names_are_pseudonyms_unless_somebody_wants_them(open_page: Open) -> None:
+    app = open_page("report", FIRST.id)
+    assert app.toggle(key="names").value is False
+    name = next(iter(report_data.pseudonyms(FIRST)))
+    stamp = slides.stamps(FIRST)
+    hidden, shown = (slides.slides(str(FIRST.path), stamp, names) for names in (False, True))
+    assert name not in hidden
+    assert "Person A" in hidden
+    assert name in shown
+    live = {"run": FIRST.id, "question": f"Where does {name} live?", "note": "", "before": name.split()[0], "after": "?"}
+    assert slides.live(FIRST, live, False)["question"] == "Where does Person A live?"
+    assert slides.live(FIRST, live, False)["before"] == [["Person A", False]]
+    told = slides.live(FIRST, {**live, "before": "At Lake Orsel."}, True)["before"]
+    assert told == [["At ", False], ["Lake Orsel.", True]]  # a fact of hers
+    assert slides.live(FIRST, live, True)["question"] == live["question"]
+
+
 def test_a_live_question_is_answered_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    def replies(*_: Any) -> Any:
+    sent = list[Any]()
+
+    def replies(_: Any, questions: Any) -> Any:
+        sent.extend(questions)
         yield {"kind": "pieces", "pieces": [{"index": 0, "text": "known"}, {"index": 1, "text": "gone"}]}
 
     spot = Mock()
     monkeypatch.setattr(client, "ask", replies)
     monkeypatch.setattr(slides.st, "empty", lambda: spot)
-    asked: dict[str, Any] = {"question": "Who?", "note": slides.WAITING}
+    asked: dict[str, Any] = {"question": "Who is Person A?", "note": slides.WAITING}
     slides.answer(FIRST, asked)
+    assert sent == ["Who is Maren Tveitaskog?"]  # the model knows real names only
     assert (asked["before"], asked["after"]) == ("known", "gone")
     assert spot.empty.called  # between two replies the script can be interrupted
 

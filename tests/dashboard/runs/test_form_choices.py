@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import huggingface_hub
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -12,7 +15,8 @@ from streamlit.testing.v1 import AppTest
 from core.config.run_config import from_json
 from core.config.stages import DataConfig
 from core.data import sources
-from core.plan import model_memory
+from core.plan import hub, model_memory
+from dashboard.runs import form_columns
 from tests.dashboard.conftest import Open
 from tests.dashboard.run_made import BAD, plain, said
 
@@ -121,7 +125,7 @@ def test_bad_rows_are_listed_and_left_out_only_if_asked(open_page: Open) -> None
     lines.insert(3, "{broken")
     app = upload(open_page("runs", view="New run"), "mine.jsonl", "\n".join(lines).encode())
     assert "row 2 has no answer" in plain(app.error[0].value)
-    table = app.dataframe[0].value
+    table = next(frame.value for frame in app.dataframe if "what is wrong" in frame.value)
     assert list(table["row"]) == [2, 4]
     assert list(table["what is wrong"]) == ["It has no answer.", "It is not a JSON object."]
     assert next(b for b in app.button if b.label == "Start").disabled
@@ -129,6 +133,83 @@ def test_bad_rows_are_listed_and_left_out_only_if_asked(open_page: Open) -> None
     assert not next(b for b in app.button if b.label == "Start").disabled
     config = from_json(json.loads(app.code[-1].value))
     assert len(sources.load(config.data).examples) == 12
+
+
+def start_is_offered(app: AppTest) -> bool:
+    return not next(b for b in app.button if b.label == "Start").disabled
+
+
+def test_a_rejected_upload_leaves_the_form_as_it_was(open_page: Open) -> None:
+    app = upload(open_page("runs", view="New run"), "mine.json", json.dumps(rows()).encode())
+    before = app.code[-1].value
+    app.file_uploader[0].upload("broken.json", b"{broken").run()
+    assert "broken.json is not valid JSON" in plain(app.error[0].value)
+    assert "The form stays as it was, with **mine.json**." in said(app)
+    assert app.code[-1].value == before
+    assert start_is_offered(app)
+
+
+def test_columns_of_any_name_can_be_picked_beside_the_first_rows(open_page: Open) -> None:
+    named = [{"Frage": r["question"], "Antwort": r["answer"], "Teil": r["scope"]} for r in rows()]
+    app = upload(open_page("runs", view="New run"), "mine.json", json.dumps(named).encode())
+    assert "no column “question”" in plain(app.error[0].value)
+    assert list(app.dataframe[0].value.columns) == ["Frage", "Antwort", "Teil"]
+    assert len(app.dataframe[0].value) == form_columns.FIRST
+    for label, column in (("Question", "Frage"), ("Answer", "Antwort"), ("Scope", "Teil")):
+        next(box for box in app.selectbox if box.label == label).set_value(column).run()
+    assert not app.error
+    assert start_is_offered(app)
+    examples = sources.load(from_json(json.loads(app.code[-1].value)).data).examples
+    assert {(e.question, e.answer, e.scope) for e in examples} == {tuple(row.values()) for row in named}
+
+
+def test_the_example_file_is_one_that_is_accepted(tmp_path: Path, open_page: Open) -> None:
+    path = tmp_path / "example.csv"
+    path.write_text(form_columns.example_csv(), encoding="utf-8")
+    corpus = sources.from_file(path)
+    sources.both(corpus)
+    assert len(corpus.examples) == 2 * sum(form_columns.EACH.values())
+    app = open_page("runs", view="New run", **{"new.data": "Upload"})
+    assert "Example file" in [button.label for button in app.get("download_button")]
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (None, "The hub has it."),
+        ("gated", "Its page asks you to agree to something first."),
+        (OSError("no route"), "The hub does not answer (OSError)"),
+    ],
+)
+def test_the_hub_is_asked_before_start(raised: Any, words: str, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def info(_: Any, name: str, timeout: float) -> Any:
+        if isinstance(raised, Exception):
+            raise raised
+        return SimpleNamespace(gated=raised and "manual", safetensors=SimpleNamespace(total=7_240_000_000))
+
+    st.cache_data.clear()
+    for kind in ("model_info", "dataset_info"):
+        monkeypatch.setattr(huggingface_hub.HfApi, kind, info)
+    app = open_page("runs", view="New run", **{"new.data": "KnowUnDo (hub)", "new.model": "Another one"})
+    assert said(app).count(words) == 1
+    app.text_input(key="new.model_name").set_value("org/name").run()
+    assert said(app).count(words) == 2
+    assert ("It has 7.2 billion parameters." in said(app)) == (not isinstance(raised, Exception))
+
+
+def test_a_benchmark_is_fetched_and_shown_where_that_is_wanted(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "data", lambda name: hub.Reached(True, f"{name} is there."))
+    demo = sources.load(DataConfig(source="demo", subset="privacy"))
+    monkeypatch.setattr(sources, "from_hub", lambda repository, subset: demo)
+    st.cache_data.clear()
+    app = open_page("runs", view="New run", **{"new.data": "KnowUnDo (hub)"})
+    assert "zjunlp/KnowUnDo is there." in plain(said(app))
+    assert "questions ✖ to forget" not in said(app)
+    app.toggle(key="new.fetch.knowundo").set_value(True).run()
+    assert not app.exception
+    assert "questions ✖ to forget" in said(app)
+    assert demo.examples[0].subject in app.multiselect(key="new.subjects.privacy").options
+    assert start_is_offered(app)
 
 
 def test_a_good_upload_is_used_as_it_is(open_page: Open) -> None:
