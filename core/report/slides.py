@@ -9,6 +9,7 @@ from typing import Any
 
 from core.report import report_sentences
 from core.runs.asked import KIND_NAMES, STILL_SAID
+from core.runs.voices import REFERENCES
 
 LEVELS = 9
 """shades of a cell, by its divergence"""
@@ -80,7 +81,10 @@ def content(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the three numbers of the first slide, each with what it counts; fewer where the run has fewer."""
+    """Return the three numbers of the first slide, each with what it counts; fewer where the run has fewer.
+
+    The third one is the doubt: how many ways to get it back did. Where none was tried it is how much was changed.
+    """
     kind, numbers = data["asked"]["kind"], []
     for scope, words in (
         ("unlearn", "questions about what had to go, still answered"),
@@ -91,9 +95,21 @@ def _numbers(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         if n:
             numbers.append((f"{count} of {n}", words + (f"; before {before}" if of else "")))
     share = (data["region"] or {}).get("share_of_model")
-    if data["change"] and share is not None:
+    if tried := [more for probe in data["probes"] if (more := _brings_back(probe)) is not None]:
+        words = "ways to get it back that find more than in a model that never knew it"
+        numbers.append((f"{sum(tried)} of {len(tried)}", words))
+    elif data["change"] and share is not None:
         numbers.append((f"{share:.2f} %", "of the model was changed"))
     return numbers
+
+
+def _brings_back(probe: Mapping[str, Any]) -> bool | None:
+    """Say whether a probe got more out of after than of any model that never knew it; None where it says nothing of that."""
+    if probe["kind"] != "leak" or probe["both_ways"] or probe["unavailable"] or probe["stale"]:
+        return None
+    rates = {voice: cell["value"] for voice, cell in probe["cells"].items() if cell}
+    ignorant = [rates[voice] for voice in REFERENCES if voice in rates]
+    return bool(rates["after"] > max(ignorant)) if "after" in rates and ignorant else None
 
 
 def asked(data: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -109,7 +109,8 @@ def test_a_chart_draws_it_as_it_is(case: str) -> None:
     assert found.text == " ".join(texts.ALL[case].split())
 
 
-def test_a_report_draws_them_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [True, False])
+def test_a_report_draws_them_as_they_are(tmp_path: Path, names: bool) -> None:
     """A report of a run whose every text is hostile consists of the same elements as one of a run of harmless texts."""
     made = []
     for name, listed in (("hostile", list(texts.ALL.values())), ("harmless", ["word"] * len(texts.ALL))):
@@ -119,7 +120,7 @@ def test_a_report_draws_them_as_they_are(tmp_path: Path) -> None:
             for place, row in enumerate(run.answers())
         ]
         (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        made.append(report.html(run))
+        made.append(report.html(run, names=names))
     hostile, harmless = map(Tags, made)
     assert {tag for tag, _ in hostile.tags} <= {tag for tag, _ in harmless.tags}
     assert sum(tag in ("script", "style") for tag, _ in hostile.tags) == sum(
@@ -129,4 +130,4 @@ def test_a_report_draws_them_as_they_are(tmp_path: Path) -> None:
         assert not [key for key in attributes if key.startswith("on")]
         for key in ("href", "src", "action", "xlink:href"):
             assert (attributes.get(key) or "#").startswith(("#", "data:image/", "https://arxiv.org")), attributes
-    assert "evil.example" in hostile.text
+    assert ("evil.example" in hostile.text) == names  # every text is a subject's name here: under pseudonyms none is left

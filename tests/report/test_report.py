@@ -350,7 +350,32 @@ def test_the_first_slide_is_the_answer_in_one_sentence_with_three_numbers(data: 
     assert [number for number, _ in said["numbers"][:2]] == [f"{forget[0]} of {forget[1]}", f"{keep[0]} of {keep[1]}"]
     first = html_page.slides_only(data).split("</section>")[0]
     assert said["answer"] in first
+    assert said["numbers"][2][1].startswith("ways to get it back")
     assert all(number in first for number, _ in said["numbers"])
+
+
+def test_a_way_to_get_it_back_counts_where_it_finds_more_than_in_any_model_that_never_knew_it() -> None:
+    def probe(after: float, never: float, retrained: float, **other: Any) -> dict[str, Any]:
+        rates = {"before": 100.0, "after": after, "never": never, "retrained": retrained}
+        cells = {voice: {"value": rate} for voice, rate in rates.items()}
+        return {"kind": "leak", "both_ways": False, "unavailable": "", "stale": False, "cells": cells, **other}
+
+    def third(*probes: dict[str, Any]) -> tuple[str, str] | None:
+        empty = {"asked": {"kind": "", "rows": []}, "region": {"share_of_model": 1.5}, "change": {"outside": {}}}
+        return next(iter(slides._numbers({**empty, "probes": list(probes)})), None)
+
+    silent = [
+        {"kind": "look"},
+        {"both_ways": True},
+        {"unavailable": "No wordings."},
+        {"stale": True},
+        {"cells": {"after": None}},
+    ]
+    assert third(probe(40, 0, 20), probe(20, 0, 20), probe(10, 12, 0), *(probe(90, 0, 0, **one) for one in silent)) == (
+        "1 of 3",
+        "ways to get it back that find more than in a model that never knew it",
+    )
+    assert third(*(probe(90, 0, 0, **one) for one in silent)) == ("1.50 %", "of the model was changed")
 
 
 def test_slides_hold_no_jargon(data: dict[str, Any]) -> None:
