@@ -17,6 +17,8 @@ from core.runs.voices import REFERENCES
 
 NEARLY_ALL = 0.75
 """share of what before says: where after says more for certain, it is called kept"""
+OTHERS = "other"
+"""the kind of question that asks for facts that unlearning never saw"""
 UNSURE = TOO_FEW.capitalize()
 WORDS = {
     "unlearn": {
@@ -55,15 +57,24 @@ class Judgement:
 
 
 def judgements(scores: Scores) -> list[Judgement]:
-    """Judge what after says of what is to be forgotten, and of what is to be kept; empty where it was not asked."""
+    """Judge what after says of what is to be forgotten, and of what is to be kept; empty where it was not asked.
+
+    What is kept are facts that unlearning trained on. Where others, which it never saw, were lost, that is the judgement.
+    """
     kind = asked.kind_asked(scores)
     forget, keep = (asked.outcomes(scores, "after", scope, kind) for scope in ("unlearn", "retention"))
     if forget is None or keep is None:
         return []
-    states = forgotten(scores, kind, forget), kept(asked.outcomes(scores, "before", "retention", kind), keep)
+    gone, texts = forgotten(scores, kind, forget), [_counts(scores, "retention", kind, keep)]
+    stays = kept(asked.outcomes(scores, "before", "retention", kind), keep)
+    others = asked.outcomes(scores, "after", "retention", OTHERS) if kind != OTHERS else None
+    if others and kept(known := asked.outcomes(scores, "before", "retention", OTHERS), others) == "bad":
+        stays = "bad"
+        was = f"; before {known.count('kept')}" if known else ""
+        texts.append(f"Of {others.n} other facts, which unlearning never saw, it answers {others.count('kept')}{was}.")
     return [
-        Judgement(state, WORDS[scope][state], _counts(scores, scope, kind, after))
-        for scope, state, after in zip(WORDS, states, (forget, keep), strict=True)
+        Judgement(gone, WORDS["unlearn"][gone], _counts(scores, "unlearn", kind, forget)),
+        Judgement(stays, WORDS["retention"][stays], " ".join(texts)),
     ]
 
 

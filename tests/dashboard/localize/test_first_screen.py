@@ -9,6 +9,7 @@ from core.regions import Located
 from core.report import in_short
 from core.runs import asked, store
 from core.runs.scores import Scores
+from core.runs.store import Run
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 
@@ -24,6 +25,20 @@ def test_a_stranger_reads_what_it_is_how_it_went_and_where_to_go(open_page: Open
     assert asked.instead(Scores.read(run)) in said
     labels = [link.proto.label for link in app.get("page_link")]
     assert [label.split("**")[1] for label in labels if label.startswith("**")] == ["Explore", "Present", "Probe"]
+
+
+def test_who_keeps_what_it_trained_on_and_loses_the_rest_has_partly_lost_it() -> None:
+    """MemFlex's run that ships says all that unlearning trained on, and hardly any other fact that was to be kept."""
+    measured = Scores.read(Run(store.BUNDLED_RUNS / "privacy-memflex"))
+    before, after = (asked.outcomes(measured, voice, "retention", "other") for voice in ("before", "after"))
+    assert before is not None
+    assert after is not None
+    assert after.count("kept") < before.count("kept") / 2
+    gone, stays = in_short.judgements(measured)
+    assert (gone.state, stays.word) == ("good", "Partly lost")
+    told = f"Of {after.n} other facts, which unlearning never saw, it answers {after.count('kept')}"
+    assert stays.text.endswith(f"{told}; before {before.count('kept')}.")
+    assert in_short.answer(measured).endswith("it lost some of what had to stay.")
 
 
 def test_data_of_ones_own_are_not_called_invented(make_run: MakeRun, open_page: Open) -> None:
