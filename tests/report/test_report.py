@@ -361,7 +361,11 @@ def test_a_way_to_get_it_back_counts_where_it_finds_more_than_in_any_model_that_
         return {"kind": "leak", "both_ways": False, "unavailable": "", "stale": False, "cells": cells, **other}
 
     def third(*probes: dict[str, Any]) -> tuple[str, str] | None:
-        empty = {"asked": {"kind": "", "rows": []}, "region": {"share_of_model": 1.5}, "change": {"outside": {}}}
+        empty = {
+            "asked": {"kind": "", "rows": [], "answer": ""},
+            "region": {"share_of_model": 1.5},
+            "change": {"outside": {}},
+        }
         return next(iter(slides._numbers({**empty, "probes": list(probes)})), None)
 
     silent = [
@@ -376,6 +380,15 @@ def test_a_way_to_get_it_back_counts_where_it_finds_more_than_in_any_model_that_
         "ways to get it back that find more than in a model that never knew it",
     )
     assert third(*(probe(90, 0, 0, **one) for one in silent)) == ("1.50 %", "of the model was changed")
+
+
+def test_the_first_slide_counts_what_was_lost_where_some_was() -> None:
+    lost = report.collect(Run(store.BUNDLED_RUNS / "privacy-memflex"))
+    kept = report_sentences.counted(lost, "retention", "other", "kept")
+    assert "lost some" in slides.content(lost)["answer"]
+    number, words = slides.content(lost)["numbers"][1]
+    assert number == "{} of {}".format(*kept)
+    assert words.startswith("other facts, which unlearning never saw")
 
 
 def test_slides_hold_no_jargon(data: dict[str, Any]) -> None:
