@@ -336,7 +336,7 @@ def _called(run: Run) -> str:
 
 
 def _against(difference: Mean, draws: int, certain: bool) -> str:
-    points = f"{difference.value:.1f} ± {difference.half:.1f} points".replace("-", "−")
+    points = f"{_signed(difference.value)} ± {difference.half:.1f} points"
     random_ones = "one random region" if draws == 1 else f"{draws} random ones"
     if not certain:
         return f"differs from {random_ones} by {points}"

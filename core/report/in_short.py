@@ -66,16 +66,22 @@ def judgements(scores: Scores) -> list[Judgement]:
     if forget is None or keep is None:
         return []
     gone, texts = forgotten(scores, kind, forget), [_counts(scores, "retention", kind, keep)]
-    stays = kept(asked.outcomes(scores, "before", "retention", kind), keep)
-    others = asked.outcomes(scores, "after", "retention", OTHERS) if kind != OTHERS else None
-    if others and kept(known := asked.outcomes(scores, "before", "retention", OTHERS), others) == "bad":
-        stays = "bad"
-        was = f"; before {known.count('kept')}" if known else ""
-        texts.append(f"Of {others.n} other facts, which unlearning never saw, it answers {others.count('kept')}{was}.")
+    decides = kept_by(scores)
+    before, after = (asked.outcomes(scores, voice, "retention", decides) for voice in ("before", "after"))
+    stays = kept(before, after or keep)
+    if decides != kind and after:
+        was = f"; before {before.count('kept')}" if before else ""
+        texts.append(f"Of {after.n} other facts, which unlearning never saw, it answers {after.count('kept')}{was}.")
     return [
         Judgement(gone, WORDS["unlearn"][gone], _counts(scores, "unlearn", kind, forget)),
         Judgement(stays, WORDS["retention"][stays], " ".join(texts)),
     ]
+
+
+def kept_by(scores: Scores) -> str:
+    """Return the kind of question that decides whether what is to be kept was: other facts where these were lost."""
+    before, after = (asked.outcomes(scores, voice, "retention", OTHERS) for voice in ("before", "after"))
+    return OTHERS if after and kept(before, after) == "bad" else asked.kind_asked(scores)
 
 
 def answer(scores: Scores) -> str:

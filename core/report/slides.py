@@ -85,7 +85,7 @@ def _numbers(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     The third one is the doubt: how many ways to get it back did. Where none was tried it is how much was changed.
     """
-    kinds, numbers = {"unlearn": data["asked"]["kind"], "retention": _lost_most(data)}, []
+    kinds, numbers = {"unlearn": data["asked"]["kind"], "retention": data["asked"]["kept_by"]}, []
     others = "other facts, which unlearning never saw" if kinds["retention"] == in_short.OTHERS else "others"
     for scope, words in (
         ("unlearn", "questions about what had to go, still answered"),
@@ -103,20 +103,6 @@ def _numbers(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     elif data["change"] and share is not None:
         numbers.append((f"{share:.2f} %", "of the model was changed"))
     return numbers
-
-
-def _lost_most(data: Mapping[str, Any]) -> str:
-    """Return the kind of question by which the first slide counts what is kept: the one that lost most, where some was."""
-    kind = str(data["asked"]["kind"])
-    if in_short.ANSWERS["retention"]["bad"] not in data["asked"]["answer"]:
-        return kind
-
-    def left(kind: str) -> float:
-        after, n = report_sentences.counted(data, "retention", kind, "kept")
-        before, _ = report_sentences.counted(data, "retention", kind, "kept", "before")
-        return after / (before or n) if n else math.inf
-
-    return min(kind, in_short.OTHERS, key=left)
 
 
 def _brings_back(probe: Mapping[str, Any]) -> bool | None:

@@ -121,7 +121,7 @@ def _without_news(data: Mapping[str, Any], report: Mapping[str, Any]) -> dict[st
         if isinstance(comparable.get(key), list):
             comparable[key] = [_unnamed(row, "name") for row in comparable[key]]
     if isinstance(comparable.get("asked"), dict):  # its rows say the same in numbers
-        comparable["asked"] = _unnamed(comparable["asked"], "sentences", "answer")
+        comparable["asked"] = _unnamed(comparable["asked"], "sentences", "answer", "kept_by")
     if report.get("redacted"):  # an earlier version left other names out
         comparable |= {
             "run": mapping(data, "run") | {"id": "", "name": ""},

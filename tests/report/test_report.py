@@ -362,7 +362,7 @@ def test_a_way_to_get_it_back_counts_where_it_finds_more_than_in_any_model_that_
 
     def third(*probes: dict[str, Any]) -> tuple[str, str] | None:
         empty = {
-            "asked": {"kind": "", "rows": [], "answer": ""},
+            "asked": {"kind": "", "rows": [], "kept_by": ""},
             "region": {"share_of_model": 1.5},
             "change": {"outside": {}},
         }
