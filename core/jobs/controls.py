@@ -4,13 +4,14 @@ All tensors; random regions like the given one (core/regions/matched.py), 19 dra
 needs; all others; the modules that would lose the facts (core/regions/scored.py); the paper's rule with the scopes
 exchanged; the same rule on gradients from other random answers. Each stops where it has forgotten as much as the given run.
 Controls of runs that differ in nothing but the seed, so in their teaching, are put together
-(core/metrics/equivalence.py). Reads and writes files only; no torch.
+(core/metrics/equivalence.py). What they say is kept in the run's own folder, so that it goes where the run goes.
+Reads and writes files only; no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,24 +21,25 @@ from core.config.stages import UnlearnConfig
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Member, Sweep
 from core.jobs.sweep_scores import row
-from core.metrics import equivalence, paired
-from core.metrics.paired import Mean, Successes
+from core.metrics import equivalence, random_regions
+from core.metrics.paired import Mean
+from core.metrics.random_regions import Key, key, signed
 from core.regions import All, Cells, Complement, Located, Random, RatioLayers, Region, Scored, Swapped, Top
 from core.regions.matched import matched
 from core.regions.scored import COLUMN
-from core.regions.words import words
-from core.runs import asked, scores
-from core.runs.asked import NEXT_WORD
+from core.runs import asked, store
 from core.runs.scores import Scores
 from core.runs.store import Run
+from core.util import files
 from core.util.errors import UserError
-from core.util.safe_read import mapping, stamp
+from core.util.safe_read import mapping, number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DRAWS = 19
-SPLIT = "val"
+FILE = "controls.json"
+"""what finished controls said, in the folder of the run that they are of"""
 MEASURED = (Located, Top, Scored, RatioLayers)
 """rules that choose by gradients, for which other random answers make a control"""
 
@@ -50,8 +52,8 @@ class Controls:
     """What the controls of a run say."""
 
     rows: list[dict[str, Any]]
-    """the given run first: as core.jobs.sweep_scores.row gives them, with `control` and `interval`: average success on val
-    as [value, low, high], None where it is not there"""
+    """the given run first: as core.jobs.sweep_scores.row gives them, with `control` and, as [value, low, high] or None where
+    it is not there, the mean over both scopes of what is right when `asked` and of next-word success on val (`interval`)"""
     sentence: str
     """what they say, in words; empty until the given run and a random region are there"""
     said: Mean | None
@@ -81,7 +83,7 @@ class Controls:
             value, ends, how = -value, (-ends[1], -ends[0]), "worse"
         return (
             f"This run’s region forgets and keeps {value:.1f} points {how} than {draws} random regions like it "
-            f"({_signed(ends[0])} to {_signed(ends[1])}; p = {self.p:.2f}). {self.verdict}"
+            f"({signed(ends[0])} to {signed(ends[1])}; p = {self.p:.2f}). {self.verdict}"
         )
 
 
@@ -105,9 +107,11 @@ def members(run: Run) -> list[Member]:
             "A checkpoint was picked as this run's result, and a control has nobody who picks one.",
             "Make the controls of the run that it was picked from.",
         )
+    # What was not taught in that wording says more, and the extras are of no region.
+    evaluate = dataclasses.replace(config.evaluate, extras=False, splits=config.evaluate.splits or ("val",))
     runs = [Member(config, _at(config, "given"), "given", run)]
     for name, region, offset in regions(run, config.region):
-        changed = dataclasses.replace(config, region=region, unlearn=as_far(run, config.unlearn))
+        changed = dataclasses.replace(config, region=region, unlearn=as_far(run, config.unlearn), evaluate=evaluate)
         if offset:
             changed = changed.with_setting("localize.seed_offset", config.localize.seed_offset + offset)
         runs.append(Member(changed, _at(config, name), "control"))
@@ -117,16 +121,27 @@ def members(run: Run) -> list[Member]:
 def as_far(run: Run, unlearn: UnlearnConfig) -> UnlearnConfig:
     """Return settings with which another region stops where it has forgotten as much as a run, by the run's own checks.
 
-    A run that was picked by what is said is met in that, any other in next-word accuracy. Where it recorded no check, the
-    settings stay.
+    A run that was picked by what is said is met in that, any other in next-word accuracy: looked at twice as often, to
+    meet it closely, and for twice as many steps, since other regions may be slower; a rate that falls is as it was. Where
+    it recorded no check, the number of steps stays.
     """
     record = mapping(run.json("unlearn.json"))
     checks = {check["step"]: check for check in record.get("checks", [])}
     kept = checks.get(record.get("step"), {})
-    unlearn = dataclasses.replace(unlearn, result_step=0, picked_on="")
+    unlearn = dataclasses.replace(unlearn, result_step=0, picked_on="", watch=0)
     if unlearn.pick == "said" and "said_forgotten" in kept:
         return dataclasses.replace(unlearn, forgotten=kept["said_forgotten"])
-    return dataclasses.replace(unlearn, stop=f"{kept['unlearn']:.2f}") if "unlearn" in kept else unlearn
+    if "unlearn" not in kept:
+        return unlearn
+    longer = 2 if unlearn.schedule == "constant" else 1
+    often = max(1, unlearn.check_every // 2)
+    return dataclasses.replace(
+        unlearn,
+        stop=f"{kept['unlearn']:.2f}",
+        steps=longer * unlearn.steps,
+        epochs=longer * unlearn.epochs,
+        check_every=often,
+    )
 
 
 def _at(config: RunConfig, control: str) -> dict[str, Any]:
@@ -177,18 +192,64 @@ def find(run: Run, folder: Path) -> Sweep | None:
 
 
 def read(run: Run, folder: Path) -> Controls | None:
-    """Return what the latest controls of a run say, as far as they are finished; None where there are none."""
+    """Return what the latest controls of a run say, as far as they are finished, or what is kept of earlier ones; None where
+    there are none.
+    """
     sweep = find(run, folder)
-    return None if sweep is None else result(sweep)
+    return kept(run) if sweep is None else result(sweep)
+
+
+def keep(sweep: Sweep) -> None:
+    """Write what finished controls say into the folder of the run that they are of; a bundled run's stays as it is."""
+    given = next((entry.run for entry in sweep.entries() if entry.role == "given"), None)
+    if given is not None and not given.bundled and (outcome := result(sweep)).sentence:
+        files.write_json(given.path / FILE, {"format": 1, **dataclasses.asdict(dataclasses.replace(outcome, state="done"))})
+
+
+def kept(run: Run) -> Controls | None:
+    """Return what is kept of a run's controls, which may be somebody else's file; None where nothing can be read."""
+    record = mapping(run.json(FILE))
+    listed = record.get("rows")
+    rows = [_row(row) for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+    if record.get("format") != 1 or not rows:
+        return None
+    said, next_word, on_average = (_mean(record.get(name)) for name in ("said", "next_word", "on_average"))
+    text = {name: str(record.get(name) or "") for name in ("sentence", "verdict", "sweep")}
+    return Controls(
+        rows, text["sentence"], said, next_word, on_average, number(record.get("p")), text["verdict"], text["sweep"], "done"
+    )
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: _ends(row.get(name)) for name in ("asked", "interval")}
+
+
+def _ends(value: Any) -> list[float] | None:
+    ends = [number(end) for end in value] if isinstance(value, list) else []
+    known = [end for end in ends if end is not None]
+    return known if len(known) == len(ends) == 3 else None
+
+
+def _mean(value: Any) -> Mean | None:
+    value = mapping(value)
+    ends = _ends([value.get(name) for name in ("value", "low", "high")])
+    return Mean(*ends) if ends else None
 
 
 def result(sweep: Sweep) -> Controls:
     """Return what a sweep of controls says, as far as it is finished."""
     entries, state = sweep.entries(), str(sweep_.state(sweep)["state"])
-    rows = [
-        {**row(entry), "control": entry.coordinates.get("control", ""), "interval": _interval(entry)} for entry in entries
-    ]
     given = next((e for e in entries if e.role == "given"), None)
+    kind = asked.kind_asked(Scores.read_once(given.run)) if given else ""
+    rows = [
+        {
+            **row(entry),
+            "control": entry.coordinates.get("control", ""),
+            "asked": _interval(entry, kind) if kind else None,
+            "interval": _interval(entry),
+        }
+        for entry in entries
+    ]
     others = [e for e in entries if _random(e.coordinates.get("control")) and _done(e)]
     if given is None or not _done(given) or not others:
         return _silent(rows, "", sweep, state)
@@ -197,13 +258,14 @@ def result(sweep: Sweep) -> Controls:
     keys = _keys(sweep)
     said, next_word, missing = None, None, ""
     try:
-        said = _said(*keys)
-        next_word = _next_word(*keys)
+        said = random_regions.said(*keys)
+        next_word = random_regions.next_word(*keys)
     except UserError as error:  # data without val, or a damaged run
         missing = str(error)
     broken = sum(bool(row(entry)["diverged"]) for entry in others)
-    parts = [sentence(_called(given.run), len(others), broken, said, next_word), missing]
-    over = _over_draws(*keys) if said or next_word else None
+    called = random_regions.called(given.run)
+    parts = [random_regions.sentence(called, len(others), broken, said, next_word), missing]
+    over = random_regions.over_draws(*keys) if said or next_word else None
     decided = ""
     if over and len(others) > 1 and not broken:
         decided = equivalence.verdict([over.mean.value, *_other_teachings(sweep)])
@@ -217,10 +279,6 @@ def _random(control: object) -> bool:
     return str(control or "").startswith("random")
 
 
-def _signed(value: float) -> str:
-    return f"{value:.1f}".replace("-", "−")
-
-
 def _silent(rows: list[dict[str, Any]], why: str, sweep: Sweep, state: str) -> Controls:
     return Controls(rows, why, None, None, None, None, "", sweep.id, state)
 
@@ -230,52 +288,32 @@ def _keys(sweep: Sweep) -> tuple[Key, tuple[Key, ...]]:
     entries = sweep.entries()
     given = next(entry for entry in entries if entry.role == "given")
     others = (e for e in entries if _random(e.coordinates.get("control")) and _done(e))
-    return _key(given.run), tuple(_key(other.run) for other in others)
-
-
-@dataclass(frozen=True)
-class OverDraws:
-    """A run against the mean of all random regions like its own."""
-
-    mean: Mean
-    """points that it has more"""
-    p: float
-    """of the permutation test"""
-
-    @property
-    def words(self) -> str:
-        """Say it in a sentence."""
-        value, low, high = map(_signed, (self.mean.value, self.mean.low, self.mean.high))
-        return f"Over the mean of all such regions it has {value} points more ({low} to {high}; p = {self.p:.2f})."
-
-
-@functools.lru_cache(maxsize=256)
-def _over_draws(given: Key, others: tuple[Key, ...]) -> OverDraws | None:
-    """Return by how much a run exceeds the mean random region: by what is said where that was counted, else next words."""
-    try:
-        known = _said_by(given, others) or list(filter(None, map(_next_word_of, (given, *others))))
-    except UserError:
-        return None
-    if len(known) <= len(others):
-        return None
-    mine, *theirs = known
-    each = paired.advantages(mine, theirs)
-    return OverDraws(paired.difference(mine, theirs, one_more=False), equivalence.permutation(each))
+    return key(given.run), tuple(key(other.run) for other in others)
 
 
 def _other_teachings(sweep: Sweep) -> list[float]:
-    """Return the mean advantage of runs that differ in nothing but the seed, of those whose controls are done."""
+    """Return the mean advantage of runs that differ in nothing but the seed, of those whose controls are done or kept."""
     own = _alike(next(entry.run for entry in sweep.entries() if entry.role == "given"))
     values, seeds = [], {own[1]}
+    for given, value in _others(sweep):
+        settings, seed = _alike(given)
+        if settings == own[0] and seed not in seeds:
+            seeds.add(seed)
+            values.append(value)
+    return values
+
+
+def _others(sweep: Sweep) -> Iterator[tuple[Run, float]]:
+    """Yield other runs that have controls, with their mean advantage: first of what can be computed, then what is kept."""
     for other in sweep_.list_sweeps(sweep.folder):
         given = next((entry.run for entry in other.entries() if entry.role == "given"), None)
-        if other.kind != "controls" or given is None or sweep_.state(other)["state"] != "done":
-            continue
-        settings, seed = _alike(given)
-        if settings == own[0] and seed not in seeds and (over := _over_draws(*_keys(other))):
-            seeds.add(seed)
-            values.append(over.mean.value)
-    return values
+        if other.kind == "controls" and given is not None and sweep_.state(other)["state"] == "done":
+            over = random_regions.over_draws(*_keys(other))
+            if over:
+                yield given, over.mean.value
+    for run in store.list_runs(sweep.folder):
+        if (run.path / FILE).exists() and not run.problem() and (outcome := kept(run)) and outcome.on_average:
+            yield run, outcome.on_average.value
 
 
 def _alike(run: Run) -> tuple[dict[str, Any], int]:
@@ -296,115 +334,15 @@ def _taught(entry: Entry) -> str:
     node: Any = manifest if isinstance(manifest, dict) else {}
     # On a merged base "before" is a fresh adapter, the same whatever was taught.
     keys = ("stages", "teach", "key") if entry.run.config().teach.merge else ("adapters", "before")
-    for key in keys:
-        node = node.get(key) if isinstance(node, dict) else None
+    for name in keys:
+        node = node.get(name) if isinstance(node, dict) else None
     return node if isinstance(node, str) else ""
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a run and random regions say when asked."""
-
-    words: str
-    """how many facts of both scopes, a sentence or two"""
-    difference: Mean
-    """points that the run has more, of U that is not said and R that is"""
-
-
-def sentence(region: str, draws: int, diverged: int, said: Said | None, next_word: Mean | None) -> str:
-    """Say whether a region beats random ones: it does where the whole interval lies above nothing. One draw cannot say.
-
-    What is said when asked leads; the paper's numbers stand beside. region: what it is called. diverged: how many of the
-    random ones broke off. That they lost says nothing about where a region lies.
-    """
-    certain = draws > 1 and not diverged
-    parts = []
-    if said:
-        parts += [said.words, f"Over both scopes, {region} {_against(said.difference, draws, certain)}."]
-    if next_word:
-        parts.append(f"By {NEXT_WORD}, {region} {_against(next_word, draws, certain)} of average success.")
-    if parts and draws == 1:
-        parts.append("That says nothing about others.")
-    elif parts and diverged:
-        parts.append(f"But {'one' if diverged == 1 else diverged} of these diverged: nothing can be said of the regions.")
-    return " ".join(parts)
-
-
-def _called(run: Run) -> str:
-    rule = run.config().region
-    return "the located region" if type(rule) is Located else f"the region ({words(rule)})"
-
-
-def _against(difference: Mean, draws: int, certain: bool) -> str:
-    points = f"{_signed(difference.value)} ± {difference.half:.1f} points"
-    random_ones = "one random region" if draws == 1 else f"{draws} random ones"
-    if not certain:
-        return f"differs from {random_ones} by {points}"
-    return f"beats {random_ones} by {points}" if difference.low > 0 else f"does not beat {random_ones}: {points}"
 
 
 def _done(entry: Entry) -> bool:
     return entry.run.status().get("state") == "done"
 
 
-def _interval(entry: Entry) -> list[float] | None:
-    if not _done(entry):
-        return None
-    mean = _average(_key(entry.run))
+def _interval(entry: Entry, kind: str = "") -> list[float] | None:
+    mean = random_regions.average(key(entry.run), kind) if _done(entry) else None
     return None if mean is None else [mean.value, mean.low, mean.high]
-
-
-FILES = ("tokens.parquet", "answers.jsonl", scores.FILE)
-"""what is compared of a run"""
-Key = tuple[str, tuple[tuple[int, int], ...]]
-"""a run's folder and the versions of these files"""
-
-
-def _key(run: Run) -> Key:
-    return str(run.path), tuple(stamp(run.path / name) for name in FILES)
-
-
-def _next_word_of(key: Key) -> Successes | None:
-    """Return the next-word success of a run on val, None where it has no tokens. Raises UserError for data without val."""
-    tokens = Run(Path(key[0])).table("tokens")
-    return None if tokens is None else paired.success(tokens, SPLIT)
-
-
-@functools.lru_cache(maxsize=1024)
-def _average(key: Key) -> Mean | None:
-    try:
-        successes = _next_word_of(key)
-    except UserError:  # data without val: there is no such number, and the row says so by having none
-        return None
-    return None if successes is None else paired.average(successes)
-
-
-@functools.lru_cache(maxsize=256)
-def _next_word(given: Key, others: tuple[Key, ...]) -> Mean:
-    mine, *theirs = [one for one in map(_next_word_of, (given, *others)) if one is not None]
-    if len(theirs) < len(others):
-        raise UserError("A run of these controls has no token scores.", "It is damaged: start it again.")
-    return paired.difference(mine, theirs)
-
-
-@functools.lru_cache(maxsize=256)
-def _said(given: Key, others: tuple[Key, ...]) -> Said | None:
-    """Return what a run and random regions say when asked; None where that was not counted of all of them."""
-    successes = _said_by(given, others)
-    if successes is None:
-        return None
-    run, *draws = (Run(Path(key[0])) for key in (given, *others))
-    say = "One random region of as many tensors says"
-    if len(draws) > 1:
-        say = f"{len(draws)} random regions of as many tensors say, on average,"
-    words = asked.beside(Scores.read(run), [Scores.read(draw) for draw in draws], _called(run), say)
-    return Said(words, paired.difference(successes[0], successes[1:]))
-
-
-def _said_by(given: Key, others: tuple[Key, ...]) -> list[Successes] | None:
-    """Return what a run and its random regions say when asked; None where that was not counted of all of them."""
-    runs = [Run(Path(key[0])) for key in (given, *others)]
-    measured = [Scores.read(run) for run in runs]
-    if not asked.beside(measured[0], measured[1:], "", ""):
-        return None
-    return [paired.said(run, asked.kind_asked(measured[0])) for run in runs]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from core.config.run_config import RunConfig
-from core.jobs import sweep_estimate
+from core.jobs import controls, sweep_estimate
 from core.jobs.status_log import Log
 from core.jobs.sweep import Sweep, members
 from core.jobs.worker import turn
@@ -41,6 +41,8 @@ def work(job_folder: Run, log: Log) -> None:
                 break
             log.write(state="queued", now="")
         log.check()
+        if sweep.kind == "controls":
+            controls.keep(sweep)
     except Cancelled:
         for run in waiting:
             Log(run).write(state="cancelled", error="The sweep was cancelled before this run began.")

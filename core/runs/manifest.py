@@ -28,6 +28,7 @@ STILL_OPEN = {
     "regions.json",
     "harness.json",
     "verdicts.json",
+    "controls.json",
 }
 """Files that are written after the manifest, by the worker or a person: a hash of them would soon be wrong.
 

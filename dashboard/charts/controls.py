@@ -1,4 +1,4 @@
-"""A run beside its controls: average success as points with intervals, a line a region."""
+"""A run beside its controls: what each does right as points with intervals, a line a region."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Control:
     """the run itself"""
 
 
-def controls(rows: Sequence[Control], references: Mapping[str, float], palette: Palette) -> Figure:
-    """Draw the regions from top to bottom. references: before, never -> average success of that model."""
+def controls(rows: Sequence[Control], references: Mapping[str, float], palette: Palette, what: str) -> Figure:
+    """Draw the regions from top to bottom. references: model that was not unlearned -> the same of it. what: the axis."""
     fig = figure(palette, 110 + 34 * len(rows), hovermode="closest", margin={"t": 30})
     for given in (False, True):
         points = [(y, row) for y, row in enumerate(rows) if row.given == given]
@@ -74,7 +74,7 @@ def controls(rows: Sequence[Control], references: Mapping[str, float], palette: 
     every = [end for row in rows for end in (row.low, row.high)] + list(references.values())
     room = max(2.0, 0.06 * (max(every) - min(every)))
     fig.update_layout(
-        xaxis=axis(palette, "average success on val by next-word accuracy, %", range=[min(every) - room, max(every) + room]),
+        xaxis=axis(palette, what, range=[min(every) - room, max(every) + room]),
         yaxis=axis(
             palette,
             range=[len(rows) - 0.4, -0.6],

@@ -7,10 +7,13 @@ from typing import Any
 
 import streamlit as st
 
+from core.data.corpus import SCOPES
 from core.jobs import controls, lifecycle, sweep, sweep_estimate, sweep_scores
+from core.jobs.controls import Controls
 from core.jobs.sweep import Member, Sweep
-from core.runs import store
-from core.runs.asked import NEXT_WORD
+from core.metrics.random_regions import SPLIT
+from core.runs import asked, store
+from core.runs.asked import NEXT_WORD, STILL_SAID
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util import failure_sentences
@@ -33,7 +36,14 @@ WHAT = (
     "random answers, and by the paper's rule with both scopes exchanged. Each stops where it has forgotten as much as this "
     "run. If random tensors do as well, the region explains nothing."
 )
-FORMULA = f"mean of Unlearn and Retention Success on val by {NEXT_WORD}; bars: 95 % bootstrap over questions"
+KEPT = (
+    "These controls were made where the run was made. Their runs are not here, so nothing of this can be computed again. "
+    "Make them yourself to check it."
+)
+FORMULA = {
+    "asked": "mean of the shares of U that is not said and of R that is said, asked {}; bars: 95 % bootstrap over questions",
+    "interval": f"mean of Unlearn and Retention Success on val by {NEXT_WORD}; bars: 95 % bootstrap over questions",
+}
 DIFFERENCE = (
     "of answers: mean of the shares of U that is not said and of R that is said; of next words: the mean in the picture. "
     "Student's interval from two variances: of the mean difference over questions (bootstrap; they are the same "
@@ -59,6 +69,10 @@ def show(run: Run) -> None:
     st.markdown(WHAT)
     literature.beside("controls")
     if control_sweep is None:
+        kept = controls.kept(run)
+        if kept is not None:
+            st.caption(KEPT)
+            look(run, kept)
         offer(run)
         return
     alive = str(sweep.state(control_sweep)["state"]) in current_run.ALIVE
@@ -109,25 +123,33 @@ def _look(run: Run, control_sweep: Sweep, was_alive: bool) -> None:
         going_on(control_sweep, state)
     else:
         ended(control_sweep, state)
+    look(run, outcome)
+    if not alive:
+        after(control_sweep, outcome.rows, run)
+
+
+def look(run: Run, outcome: Controls) -> None:
+    """Show what controls say: a sentence, a picture and a table."""
     if outcome.sentence:
         st.markdown(f"**{md(outcome.sentence)}**")
-    drawn, scores = points(outcome.rows), Scores.read(run)
+    scores = Scores.read(run)
+    kind = asked.kind_asked(scores)
+    measure = "asked" if kind and all(row.get("asked") for row in outcome.rows if row.get("interval")) else "interval"
+    drawn = points(outcome.rows, measure)
     if len(drawn) > 1:
-        references = {
-            name: value
-            for name, voice in (("before", "before"), ("never taught", "never"))
-            if (value := scores.average(voice, controls.SPLIT).value) is not None
-        }
+        what = (
+            f"right when asked, {asked.KIND_NAMES[kind]}, %" if measure == "asked" else f"average success by {NEXT_WORD}, %"
+        )
         page_style.chart(
-            chart.controls(drawn, references, page_style.palette()),
+            chart.controls(drawn, references(scores, kind if measure == "asked" else ""), page_style.palette(), what),
             outcome.sentence or "The run beside its controls",
             "region_controls",
             facts=[
                 *page_style.where(
                     run,
                     "evaluate",
-                    "tokens.parquet of each run",
-                    FORMULA,
+                    "tokens.parquet and answers.jsonl of each run",
+                    FORMULA[measure].format(asked.KIND_NAMES.get(kind, "")),
                     "the questions of val, whatever the page shows",
                 ),
                 ("Sentence", DIFFERENCE),
@@ -136,8 +158,19 @@ def _look(run: Run, control_sweep: Sweep, was_alive: bool) -> None:
         )
     if outcome.rows:
         st.html(number_table.markup(table(outcome.rows), page_style.palette()))
-    if not alive:
-        after(control_sweep, outcome.rows, run)
+
+
+def references(scores: Scores, kind: str) -> dict[str, float]:
+    """Return what models that were not unlearned reach: asked a kind of question, or by next words where it is empty."""
+    values = {"before": _reached(scores, "before", kind), "never taught": _reached(scores, "never", kind)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _reached(scores: Scores, voice: str, kind: str) -> float | None:
+    if not kind:
+        return scores.average(voice, SPLIT).value
+    forget, keep = (scores.value(asked.METRIC, voice, f"{scope}/{kind}/{STILL_SAID[scope]}").value for scope in SCOPES)
+    return None if forget is None or keep is None else (100.0 - forget + keep) / 2
 
 
 def going_on(control_sweep: Sweep, state: Mapping[str, Any]) -> None:
@@ -201,11 +234,11 @@ def _cancel(control_sweep: Sweep) -> None:
             raise failure_sentences.disk_error(control_sweep.path / "cancel", error) from error
 
 
-def points(rows: Sequence[Mapping[str, Any]]) -> list[Control]:
-    """Return the rows that have a score."""
+def points(rows: Sequence[Mapping[str, Any]], measure: str) -> list[Control]:
+    """Return the rows that have a score: what is right when `asked`, or by next words (`interval`)."""
     marks = []
     for row in rows:
-        ends = row.get("interval")
+        ends = row.get(measure)
         if isinstance(ends, list | tuple) and len(ends) == 3:
             value, low, high = map(float, ends)
             marks.append(Control(named(row), value, low, high, row.get("role") == "given"))
@@ -239,5 +272,5 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def plain(row: Mapping[str, Any], name: str) -> Cell:
     """Write one score on val."""
-    value = number(mapping(row.get(name)).get(controls.SPLIT))
+    value = number(mapping(row.get(name)).get(SPLIT))
     return Cell() if value is None else Cell(f"{value:.1f}")

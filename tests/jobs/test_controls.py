@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from core.config.run_config import RunConfig
 from core.jobs import controls, lifecycle, unlearning_series, worker
 from core.jobs import sweep as sweep_
-from core.jobs.controls import Said
 from core.jobs.sweep import Sweep
-from core.metrics import paired
+from core.metrics import paired, random_regions
 from core.metrics.paired import Mean
+from core.metrics.random_regions import Said
 from core.pipeline import unlearn
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
 from core.regions import Cells, Layers, Located, Random, Swapped, choose
-from core.runs import asked, store
+from core.runs import asked, manifest, store
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util import files
@@ -128,6 +128,7 @@ def test_sentence_says_what_the_token_tables_say(controlled: tuple[Run, Sweep]) 
     assert "By next-word accuracy, correct beginning given, the located region" in shown.sentence
     for entry, row in zip(entries, shown.rows, strict=True):
         assert row["interval"][0] == pytest.approx(naive_average(entry.run))
+        assert row["asked"][0] == pytest.approx(naive_said(entry.run))
     assert (shown.sweep, shown.state) == (sweep.id, "done")
     advantages = [naive_said(run) - naive_said(draw) for draw in draws]
     assert shown.p == pytest.approx((1 + sum(value <= 0 for value in advantages)) / 4)
@@ -140,6 +141,31 @@ def test_sentence_says_what_the_token_tables_say(controlled: tuple[Run, Sweep]) 
     assert shown.verdict in shown.sentence
 
 
+def test_what_controls_said_goes_with_the_run(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(controlled[0].path, tmp_path / "run")))
+    made = controls.result(controlled[1])
+    kept = controls.read(run, tmp_path)
+    assert kept == dataclasses.replace(made, state="done")
+    assert kept.in_short == made.in_short
+    assert {str(path.name) for path in manifest.listed(run)}.isdisjoint({controls.FILE})
+    hostile: list[Any] = [
+        {"rows": 3},
+        {"format": 1, "rows": "x"},
+        {"format": 2, "rows": [{}]},
+        [],
+        {"format": 1, "rows": [7]},
+    ]
+    for record in hostile:
+        files.write_json(run.path / controls.FILE, record)
+        assert controls.read(run, tmp_path) is None
+    row = {"control": "<b>", "interval": ["1", 2, 3], "asked": [1, 2], "unlearn": 7}
+    files.write_json(run.path / controls.FILE, {"format": 1, "rows": [row], "p": "x", "said": {"value": 1}, "sentence": 5})
+    damaged = controls.read(run, tmp_path)
+    assert damaged is not None
+    assert (damaged.rows[0]["interval"], damaged.rows[0]["asked"]) == (None, None)
+    assert (damaged.p, damaged.said, damaged.sentence, damaged.in_short) == (None, None, "5", controls.UNDECIDED)
+
+
 def test_controls_of_another_seed_are_another_teaching(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(controlled[1].folder, tmp_path / "runs", symlinks=True))
     sweep = sweep_.find(controlled[1].id, folder)
@@ -147,9 +173,13 @@ def test_controls_of_another_seed_are_another_teaching(controlled: tuple[Run, Sw
     run = sweep.entries()[0].run
     again = Run(Path(shutil.copytree(run.path, run.path.with_name("again"))))
     again.config().with_setting("seed", 7).with_setting("name", "another").save(again.path / "config.json")
+    (again.path / controls.FILE).unlink()
     record = other.record()
     record["runs"][0]["run"] = again.id
     files.write_json(other.path / "sweep.json", {**record, "id": other.id})
+    assert "over 2 teachings" in controls.result(sweep).verdict
+    controls.keep(other)
+    shutil.rmtree(other.path)  # its runs may be elsewhere: what is kept counts
     assert "over 2 teachings" in controls.result(sweep).verdict
     again.config().with_setting("unlearn.learning_rate", 0.5).save(again.path / "config.json")
     assert "over 1 teaching;" in controls.result(sweep).verdict
@@ -160,14 +190,21 @@ def test_controls_stop_where_as_much_is_forgotten(controlled: tuple[Run, Sweep],
     record = run.json("unlearn.json")
     kept = next(check for check in record["checks"] if check["step"] == record["step"])
     plain = run.config().unlearn
-    assert controls.as_far(run, plain) == dataclasses.replace(plain, stop=f"{kept['unlearn']:.2f}")
-    said = dataclasses.replace(plain, pick="said", result_step=4, picked_on="dev")
+    stop, often = f"{kept['unlearn']:.2f}", plain.check_every // 2 or 1
+    alike = dataclasses.replace(plain, watch=0)
+    # Other regions may need more steps, and a rate that falls would fall later.
+    constant = dataclasses.replace(plain, schedule="constant", epochs=2)
+    longer = dataclasses.replace(constant, stop=stop, steps=2 * plain.steps, epochs=4, check_every=often, watch=0)
+    assert controls.as_far(run, constant) == longer
+    falling = dataclasses.replace(plain, schedule="cosine")
+    assert controls.as_far(run, falling) == dataclasses.replace(falling, stop=stop, check_every=often, watch=0)
+    said = dataclasses.replace(alike, pick="said", result_step=4, picked_on="dev")
     kept["said_forgotten"] = 62.5
     files.write_json(run.path / "unlearn.json", record)
     wanted = dataclasses.replace(said, forgotten=62.5, result_step=0, picked_on="")
     assert controls.as_far(run, said) == wanted
     (run.path / "unlearn.json").unlink()
-    assert controls.as_far(run, plain) == plain
+    assert controls.as_far(run, plain) == alike
 
 
 def test_controls_of_another_taught_model_compare_nothing(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
@@ -239,20 +276,20 @@ def test_a_region_that_is_one_more_random_one_rarely_beats_them() -> None:
 def test_sentences_in_words() -> None:
     better, worse, region = Mean(4.1, 2.9, 5.3), Mean(-2.0, -3.5, -0.5), "the located region"
     said = Said("Asked so, it says 1 of 20.", worse)
-    assert controls.sentence(region, 3, 0, said, better) == (
+    assert random_regions.sentence(region, 3, 0, said, better) == (
         "Asked so, it says 1 of 20. Over both scopes, the located region does not beat 3 random ones: −2.0 ± 1.5 points. "
         "By next-word accuracy, correct beginning given, the located region beats 3 random ones by 4.1 ± 1.2 points of "
         "average success."
     )
-    assert "Asked" not in controls.sentence(region, 3, 0, None, better)
-    broken = controls.sentence(region, 3, 1, said, better)
+    assert "Asked" not in random_regions.sentence(region, 3, 0, None, better)
+    broken = random_regions.sentence(region, 3, 1, said, better)
     assert "beat" not in broken
     assert broken.endswith("But one of these diverged: nothing can be said of the regions.")
-    alone = controls.sentence(region, 1, 0, said, better)
+    alone = random_regions.sentence(region, 1, 0, said, better)
     assert "differs from one random region by −2.0 ± 1.5 points" in alone
     assert alone.endswith("That says nothing about others.")
-    assert "does not beat" in controls.sentence(region, 3, 0, None, Mean(4.0, -0.1, 8.0))
-    assert controls.sentence(region, 3, 0, None, None) == ""
+    assert "does not beat" in random_regions.sentence(region, 3, 0, None, Mean(4.0, -0.1, 8.0))
+    assert random_regions.sentence(region, 3, 0, None, None) == ""
 
 
 def test_runs_without_counted_answers_are_compared_by_next_words_alone(

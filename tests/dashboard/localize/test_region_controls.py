@@ -13,6 +13,7 @@ from core.jobs import controls, lifecycle
 from core.jobs.sweep import Sweep
 from core.metrics.paired import Mean
 from core.runs import store
+from core.util import files
 from core.util.progress import duration
 from dashboard.charts import controls as controls_chart
 from dashboard.charts.palette import DARK, LIGHT
@@ -74,11 +75,11 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
     monkeypatch.setattr(lifecycle, "start", lambda kind, job_folder: started.append(Sweep(job_folder.path)) or 1)
     outcome = controls.result(made)
     assert "random regions of as many tensors" in outcome.sentence
-    rows = region_controls.points(outcome.rows)
+    rows = region_controls.points(outcome.rows, "asked")
     finished = len(made.entries()) - 2  # without the given run and the one that failed
     assert [row.given for row in rows] == [True] + [False] * finished
     for palette in (LIGHT, DARK):
-        fig = controls_chart.controls(rows, {"before": 50.1, "never taught": 50.8}, palette)
+        fig = controls_chart.controls(rows, {"before": 50.1, "never taught": 50.8}, palette, "right when asked, %")
         go.Figure(**plain(fig))
         assert fig.layout.annotations[0].text == "before, never taught"
     app = open_page("", bundled().id, controls="true")
@@ -117,3 +118,19 @@ def test_controls_at_work_show_how_far_they_are_and_can_be_cancelled(open_page: 
     app.button(key="controls.cancel").click().run()
     assert (made.path / "cancel").exists()
     assert app.button(key="controls.cancel").label == "Stopping …"
+
+
+def test_what_is_kept_of_controls_made_elsewhere_is_shown_and_they_can_be_made_here(
+    make_run: MakeRun, open_page: Open
+) -> None:
+    outcome = controls.result(made_controls("done"))
+    run = make_run("everything")
+    files.write_json(run.path / controls.FILE, {"format": 1, **dataclasses.asdict(outcome)})
+    app = open_page("", "everything", controls="true")
+    said = text_of(app).replace("\\", "")
+    assert region_controls.KEPT in said
+    assert outcome.sentence in said
+    assert outcome.in_short in said
+    assert "&lt;img" in said
+    assert app.button(key="controls.start").label == "Run the controls"
+    assert not app.exception
