@@ -114,15 +114,7 @@ def unlearn(
     supply.check(config.method.label, config.method.streams)
     config.check(config.method, has_never=True)  # of a model that never knew, the caller knows
     config = config.course(len(supply.forget), len(besides(supply, config)))
-    if watched.before < config.retain_floor:
-        floor = max(0.0, watched.before - (100.0 - config.retain_floor))
-        text = (
-            f"Retention accuracy is {watched.before:.1f} % before unlearning, under the floor of "
-            f"{config.retain_floor:.1f} % "
-            f"(unlearn.retain_floor): the floor is as far below that as it would be below 100 %, at {floor:.1f} %."
-        )
-        report.event("finding", text=text)
-        config = dataclasses.replace(config, retain_floor=floor)
+    config = dataclasses.replace(config, retain_floor=reachable_floor(config.retain_floor, watched.before, report))
     adapters.copy("before", "after")
     if config.slots:
         adapters.widen("after", config.slots)
@@ -153,17 +145,34 @@ def unlearn(
     adapters.set("after", loop.kept)
     result.stopped = result.stopped or f"all {config.steps} steps made"
     result.seconds = time.monotonic() - started
-    result.idle = [name for name in region if name not in loop.moved]
+    result.idle = idle(config.method.label, region, loop.moved, report)
     result.late = {name: step for name, step in loop.moved.items() if step > min(config.check_every, config.steps)}
-    if len(result.idle) == len(region):
-        raise UserError(f"{config.method.label} cannot move any tensor of the region.", "Choose another region.")
-    if result.idle:
-        text = (
-            f"{config.method.label} gives {len(result.idle)} of the region's {len(region)} tensors no gradient: they stayed."
-        )
-        report.event("finding", text=text)
     verify(adapters, region, still(result.idle, result.late, result.step))
     return result
+
+
+def reachable_floor(floor: float, before: float, report: Reporter) -> float:
+    """Return the retention floor (%): for a model under it to begin with, as far below that as it was below 100 %."""
+    if before >= floor:
+        return floor
+    lowered = max(0.0, before - (100.0 - floor))
+    text = (
+        f"Retention accuracy is {before:.1f} % before unlearning, under the floor of {floor:.1f} % (unlearn.retain_floor): "
+        f"the floor is as far below that as it would be below 100 %, at {lowered:.1f} %."
+    )
+    report.event("finding", text=text)
+    return lowered
+
+
+def idle(method: str, region: Sequence[str], moved: Mapping[str, int], report: Reporter) -> list[str]:
+    """Return the region's tensors that a method never gave a gradient. Raises UserError where these are all."""
+    stayed = [name for name in region if name not in moved]
+    if len(stayed) == len(region):
+        raise UserError(f"{method} cannot move any tensor of the region.", "Choose another region.")
+    if stayed:
+        text = f"{method} gives {len(stayed)} of the region's {len(region)} tensors no gradient: they stayed."
+        report.event("finding", text=text)
+    return stayed
 
 
 def still(idle: Sequence[str], late: Mapping[str, int], step: int) -> list[str]:
