@@ -329,6 +329,12 @@ def test_dev_changes_nothing_but_the_split() -> None:
         assert new.split == old.split or (old.split, new.split) == ("train", "dev")
 
 
+def test_what_is_held_out_as_dev_is_taught_all_the_same() -> None:
+    corpora = [sources.load(DataConfig(dev_share=share), 0) for share in (0.0, 0.2)]
+    assert corpora[1].select(split="dev")
+    assert len({corpus.taught().fingerprint() for corpus in corpora}) == 1, "one teaching serves both"
+
+
 def test_dev_is_seeded() -> None:
     def held_out(seed: int) -> list[str]:
         return [e.id for e in many().with_dev(0.2, seed).select(split="dev")]
