@@ -24,16 +24,16 @@ import torch
 from peft.tuners.lora.layer import ParamWrapper
 
 from core.config.stages import LocalizeConfig
+from core.localization.cell_detail import details
 from core.localization.facts import Flags
 from core.localization.recorder import Recorder
 from core.localization.scores import SCORES, scored
+from core.localization.separability import Scopes, questions, separability
 from core.models.adapters import Adapters, Cell
 from core.models.distributed import ALONE, Group
 from core.models.likelihood import answer_logits, per_example, token_nll
 from core.models.micro_batches import MicroBatches, for_the_way_back
 from core.models.tokens import Batch, Encoded, by_length, collate, cost
-from core.pipeline.cell_detail import details
-from core.pipeline.separability import Scopes, questions, separability
 from core.regions.scored import COLUMN
 from core.regions.scored import SCORES as RECORDED
 from core.util.errors import UserError
@@ -49,12 +49,12 @@ class Localization:
 
     table: pd.DataFrame
     """one row a tensor: name, layer, module, factor, rows, columns, cos, mag_unlearn, mag_retain, norm_unlearn,
-    norm_retain, divergence, has_gradient, auc (of its layer, see core/pipeline/separability.py); and score_… of its module
-    where modules were scored"""
+    norm_retain, divergence, has_gradient, auc (of its layer, see core/localization/separability.py); and score_… of its
+    module where modules were scored"""
     contributions: pd.DataFrame
     """name, example, share: the TOP unlearn examples of each tensor; an example's share is <g_n, G>/(N |G|²)"""
     detail: dict[str, np.ndarray]
-    """profiles and histograms, flat with offsets: see core/pipeline/cell_detail.py"""
+    """profiles and histograms, flat with offsets: see core/localization/cell_detail.py"""
     separability: pd.DataFrame
     """one row a hidden state: layer, auc, low, high, and the same of held-out splits"""
 

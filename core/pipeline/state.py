@@ -22,7 +22,7 @@ from core.models.kept_texts import Kept
 from core.models.loading import Loaded
 from core.models.model_cache import ModelCache
 from core.models.tokens import Encoded
-from core.pipeline.step_context import Supply
+from core.pipeline.supply import Supply
 from core.pipeline.unlearn_loop import Watched
 from core.pipeline.voices import Voices
 from core.runs.store import Run

@@ -6,9 +6,7 @@ pays for what it uses. References are the taught model "before" and the base "ne
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +19,7 @@ from core.models.micro_batches import MicroBatches, again_when_due, by_stream
 from core.models.prefix import Prefix
 from core.models.references import References, run
 from core.models.tokens import Batch, Encoded, by_length, collate
+from core.pipeline.supply import Supply
 from core.util.errors import UserError
 from core.util.progress import Reporter
 
@@ -30,45 +29,6 @@ WHOLE_SCOPE = 32
 """examples of a batch where a whole scope is gone through"""
 FAR = 3.0
 """nats by which the model before must know a token better than the never-taught one, for it to count as taught entirely"""
-
-
-@dataclass(frozen=True)
-class Supply:
-    """What the training examples are made of, beyond the two scopes only where a method asks for it."""
-
-    forget: Sequence[Encoded]
-    retain: Sequence[Encoded]
-    general: Sequence[Encoded] = ()
-    """questions and answers about neither scope"""
-    refusals: Mapping[str, Encoded] = field(default_factory=dict)
-    """forget example -> the same question with a refusal"""
-    invented: Mapping[str, Encoded] = field(default_factory=dict)
-    """forget example -> the same question and answer about a subject that does not exist; some may have none"""
-    words: torch.Tensor | None = None
-    """(n,) token ids that random labels are drawn from"""
-    earlier: Sequence[Mapping[str, torch.Tensor]] = ()
-    """updates of earlier requests, tensor by tensor"""
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of everything a method may train on."""
-        digest = hashlib.sha256()
-        named = [[more[key] for key in sorted(more)] for more in (self.refusals, self.invented)]
-        for part in (self.forget, self.retain, self.general, *named):
-            digest.update(repr([(e.id, e.ids, e.start) for e in part]).encode())
-        for update in self.earlier:
-            for name in sorted(update):
-                digest.update(name.encode() + update[name].float().cpu().numpy().tobytes())
-        return digest.hexdigest()
-
-    def check(self, name: str, streams: Sequence[str]) -> None:
-        """Raise UserError where a method asks for what is not there."""
-        if GENERAL in streams and not self.general:
-            raise UserError(f"The method {name} needs general text.", "Name a file with --set data.general=FILE.")
-        if REFUSAL in streams and any(e.id not in self.refusals for e in self.forget):
-            raise UserError(
-                f"The method {name} needs a refusal for every question.",
-                "Give one for each forget example: see core/data/refusals.py.",
-            )
 
 
 class Context:

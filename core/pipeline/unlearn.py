@@ -27,7 +27,7 @@ from core.models.micro_batches import MicroBatches
 from core.models.tokens import Encoded
 from core.pipeline import unlearn_loop, watched_questions, widened_answers
 from core.pipeline.state import State
-from core.pipeline.step_context import Supply
+from core.pipeline.supply import Supply, spread
 from core.pipeline.unlearn_loop import Watched
 from core.pipeline.weight_changes import changes
 from core.runs import askable, picked_step, store
@@ -60,7 +60,7 @@ def watched_split(state: State) -> str:
 def watched_sample(state: State) -> dict[str, list[Encoded]]:
     """Return a fixed sample of each scope's examples on that split."""
     of = {scope: state.corpus.select(scope, watched_split(state)) for scope in SCOPES}
-    return {scope: unlearn_loop.spread(state.voices.encode(examples, later=True), WATCHED) for scope, examples in of.items()}
+    return {scope: spread(state.voices.encode(examples, later=True), WATCHED) for scope, examples in of.items()}
 
 
 def supply(state: State, further: WidenedQuestions | None) -> Supply:
@@ -164,7 +164,7 @@ def everyday(state: State) -> list[Kept]:
         return []
     tokenizer, room = state.loaded.tokenizer, state.voices.room
     general = kept_texts.general(tokenizer, room, EVERY)
-    others = unlearn_loop.spread([*state.supply.invented.values()], (len(general) + len(prompts(EVERY))) // 2)
+    others = spread([*state.supply.invented.values()], (len(general) + len(prompts(EVERY))) // 2)
     return [
         *general,
         *kept_texts.own_answers(

@@ -12,20 +12,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count, cycle, islice
 from typing import Any
 
 import torch
 
 from core.config.stages import STOPS, UnlearnConfig
-from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.models.adapters import Adapters
 from core.models.kept_texts import Anchor, Kept
 from core.models.likelihood import accuracy
 from core.models.micro_batches import MicroBatches
 from core.models.prefix import Prefix, frozen_prefix
-from core.models.tokens import Encoded, by_length, epochs, question_of
-from core.pipeline.step_context import Context, Supply
+from core.models.tokens import Encoded
+from core.pipeline.step_context import Context
+from core.pipeline.supply import Supply, besides, is_mixed, spread, streams
 from core.util.errors import Cancelled, UserError
 from core.util.progress import Reporter
 
@@ -358,53 +357,6 @@ def rate(step: int, config: UnlearnConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
 
 
-def streams(supply: Supply, config: UnlearnConfig, source: torch.Generator) -> Iterator[dict[str, list[Encoded]]]:
-    """Yield each step's examples for ever: stream -> examples, each stream shuffled and length-bucketed on its own.
-
-    Refusals and questions follow the forget examples of the step; general text comes in batches as large as the retain ones.
-    """
-    wanted = config.method.streams
-    if is_mixed(config):
-        yield from _mixed(supply, config, source)
-    forget = epochs(supply.forget, config.batch_size, source)
-    retain = epochs(supply.retain, config.retain_batch_size, source)
-    general = epochs(supply.general, config.retain_batch_size, source) if GENERAL in wanted else None
-    for _ in count():
-        members = {FORGET: next(forget), RETAIN: next(retain)}
-        if general is not None:
-            members[GENERAL] = next(general)
-        if REFUSAL in wanted:
-            members[REFUSAL] = [supply.refusals[m.id] for m in members[FORGET]]
-        if QUESTION in wanted:
-            members[QUESTION] = [question_of(m) for m in members[FORGET]]
-        yield {stream: members[stream] for stream in wanted}
-
-
-def is_mixed(config: UnlearnConfig) -> bool:
-    """Say whether a step's examples are drawn from both scopes together: a method of U alone has nothing to mix."""
-    return config.mixed and bool({RETAIN, GENERAL} & {*config.method.streams})
-
-
-def besides(supply: Supply, config: UnlearnConfig) -> Sequence[Encoded]:
-    """Return what a method trains on beside U: the retention scope, or general text; nothing where it is U alone."""
-    wanted = config.method.streams
-    return supply.general if GENERAL in wanted else supply.retain if RETAIN in wanted else ()
-
-
-def _mixed(supply: Supply, config: UnlearnConfig, source: torch.Generator) -> Iterator[dict[str, list[Encoded]]]:
-    """Yield mixed batches for ever, always in the one order that both scopes were shuffled into.
-
-    So does the released code, with as many examples beside U as U has (zjunlp/KnowUnDo,
-    llm_unlearn/utils/ascent_plus_descent_tokenizer.py:33-58; one example at a time, 16 of them a step).
-    """
-    other = GENERAL if GENERAL in config.method.streams else RETAIN
-    pool = [(FORGET, m) for m in supply.forget] + [(other, m) for m in besides(supply, config)[: len(supply.forget)]]
-    order = cycle([pool[i] for i in torch.randperm(len(pool), generator=source).tolist()])
-    while True:
-        drawn = list(islice(order, min(config.batch_size, len(pool))))
-        yield {stream: [m for kind, m in drawn if kind == stream] for stream in config.method.streams}
-
-
 def _finite(losses: dict[str, float], parameters: Sequence[torch.nn.Parameter]) -> bool:
     """Say whether a step may be made. A gradient can overflow where the losses do not, and would spoil the weights."""
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -456,9 +408,3 @@ def verify(adapters: Adapters, region: Sequence[str], idle: Sequence[str] = ()) 
         raise UserError(f"The tensor {min(stayed)} of the region did not change.", "Raise the learning rate or the steps.")
     if strayed := moved - inside:
         raise UserError(f"The tensor {min(strayed)} changed although it is outside the region.", "Report this as a bug.")
-
-
-def spread(members: Sequence[Encoded], size: int) -> list[Encoded]:
-    """Return `size` of the examples, evenly over their lengths: the same ones for every run on the same data."""
-    ordered = [m for group in by_length(members, max(1, len(members))) for m in group]
-    return [ordered[i * len(ordered) // size] for i in range(size)] if size < len(ordered) else ordered

@@ -37,7 +37,7 @@ from core.pipeline.pipeline import LOCALIZE, PREFLIGHT, TEACH, stages
 from core.pipeline.retrained import REFERENCE, RETRAIN
 from core.pipeline.stage import bring_made, perform
 from core.pipeline.state import State
-from core.pipeline.step_context import Supply
+from core.pipeline.supply import Supply, besides, spread
 from core.pipeline.voices import Voices
 from core.pipeline.widened_answers import WIDENED
 from core.plan.timing import SLACK, TIMED, Cost, Rate, Stopwatch, around, line, mean_tokens, rate
@@ -111,7 +111,7 @@ class Estimate:
             self.state.adapters = self.state.cache.keep("", model_before.attach(self.state))
         else:
             self.earlier = perform(first, self.state)
-        ids = {m.id for scope in SCOPES for m in unlearn_loop.spread(self.state.encoded(scope), SAMPLE)}
+        ids = {m.id for scope in SCOPES for m in spread(self.state.encoded(scope), SAMPLE)}
         self.sample = [e for e in self.state.corpus.examples if e.id in ids]
         voice = "before" if self.state.loaded.adapter or self.earlier else "never"
         table = Voices(self.state.loaded, self.sample, self.config, Stopwatch(self.report)).score(
@@ -230,7 +230,7 @@ class Estimate:
         size = max(1, c.batch_size // copies)
         among = self.state.corpus.sample(c.most)
         parts = {scope: self.voices.known(among.select(scope, c.splits)) for scope in SCOPES}
-        few = {scope: unlearn_loop.spread(part, size) for scope, part in parts.items()}
+        few = {scope: spread(part, size) for scope, part in parts.items()}
         watch, started = Stopwatch(self.report), time.perf_counter()
         localized = localize_.localize(
             self.state.adapters,
@@ -261,7 +261,7 @@ class Estimate:
         c = dataclasses.replace(self.config.unlearn, method=self.method)
         region = self._region_of(self.table)
         watched, supply = unlearn.watched_sample(self.state), unlearn.supply(self.state, further=None)
-        c = c.course(len(supply.forget), len(unlearn_loop.besides(supply, c)))
+        c = c.course(len(supply.forget), len(besides(supply, c)))
         watch = Stopwatch(self.report)
         unlearn_loop.unlearn(
             self.state.adapters,

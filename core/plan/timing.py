@@ -12,8 +12,7 @@ import torch
 
 from core.config.stages import UnlearnConfig
 from core.models.tokens import padded
-from core.pipeline.step_context import Supply
-from core.pipeline.unlearn_loop import streams
+from core.pipeline.supply import Supply, streams
 from core.util.progress import Reporter
 
 SLACK = 0.1

@@ -89,7 +89,7 @@ class Separable(TopLayers):
     gradients of the scopes differ, this rule takes the layers whose input separates their questions best.
 
     Layers ranked by the AUC of a linear probe "U or R question?" on the hidden state that the layer reads, at the
-    question's last token, cross-validated on train (core/pipeline/separability.py). AUCs are rounded to .01, since folds
+    question's last token, cross-validated on train (core/localization/separability.py). AUCs are rounded to .01, since folds
     drawn anew move them by as much: of layers that are equal then, the later ones are taken. Source: ours; whether it is
     any better is for controls to show.
     """

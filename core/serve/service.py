@@ -24,7 +24,7 @@ from core.models.generate import Request, Spelling, drawn, stream
 from core.models.likelihood import TokenScores, accuracy, score
 from core.models.tokens import Encoded, encode, ends_of_answer, prompt_ids, prompt_text
 from core.pipeline.finished_run import open_finished
-from core.pipeline.unlearn_loop import spread
+from core.pipeline.supply import spread
 from core.probes.hidden_states import layer_maps
 from core.runs import askable, audit
 from core.runs.askable import unlearned

@@ -19,7 +19,8 @@ from core.data import general_text, refusals, sources
 from core.methods import METHODS, Method
 from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.models.tokens import Encoded, encode_all, question_of
-from core.pipeline.step_context import Context, Supply
+from core.pipeline.step_context import Context
+from core.pipeline.supply import Supply
 from tests.bench.setup import Bench, prepare
 
 TIMES = 5

@@ -12,7 +12,8 @@ from core.config.stages import UnlearnConfig
 from core.methods.base import FORGET, RETAIN
 from core.models.prefix import frozen_prefix
 from core.models.tokens import Encoded
-from core.pipeline.step_context import Context, Supply
+from core.pipeline.step_context import Context
+from core.pipeline.supply import Supply
 from core.util.progress import Reporter
 from tests.bench.setup import Bench, prepare
 

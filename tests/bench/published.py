@@ -18,7 +18,8 @@ from core.methods.base import FORGET, RETAIN
 from core.models.generate import Request, generate
 from core.models.tokens import prompt_ids
 from core.pipeline.localize import Counter, gradient, perturbed
-from core.pipeline.step_context import Context, Supply
+from core.pipeline.step_context import Context
+from core.pipeline.supply import Supply
 from core.util.progress import Reporter
 from tests.bench.setup import Bench, median_seconds, prepare
 

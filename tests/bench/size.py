@@ -19,7 +19,7 @@ from core.data.corpus import SCOPES
 from core.models.micro_batches import MicroBatches
 from core.models.tokens import Encoded, encode_all
 from core.pipeline.localize import localize
-from core.pipeline.step_context import Supply
+from core.pipeline.supply import Supply
 from core.pipeline.teach import teach
 from core.pipeline.unlearn_loop import Watched, unlearn
 from core.plan import dry_run, run_plan

@@ -25,7 +25,7 @@ from core.pipeline import widened_answers as widen_
 from core.pipeline.pipeline import TEACH
 from core.pipeline.setup import set_up
 from core.pipeline.stage import perform
-from core.pipeline.step_context import Supply
+from core.pipeline.supply import Supply
 from core.plan import measure
 from core.plan.measure import Estimate
 from core.plan.timing import SLACK

@@ -15,7 +15,7 @@ from core.methods.base import RETAIN
 from core.models.likelihood import accuracy, answer_logits, token_nll
 from core.models.tokens import Encoded, collate
 from core.pipeline import unlearn_loop as unlearn_
-from core.pipeline.step_context import Supply
+from core.pipeline.supply import Supply
 from core.pipeline.unlearn_loop import Watched
 from tests.methods.test_losses import general, refused
 from tests.naive import Bench, Recorder, make_bench

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from core.methods import METHODS, Method
 from core.methods.base import FORGET, GENERAL, QUESTION, REFUSAL, RETAIN
 from core.models.tokens import Encoded, by_length, question_of
-from core.pipeline.step_context import Context, Supply
+from core.pipeline.step_context import Context
+from core.pipeline.supply import Supply
 from core.util.errors import UserError
 from tests.naive import Bench, gradients, plain_model, randomize
 

@@ -22,7 +22,8 @@ from core.models.micro_batches import MicroBatches
 from core.models.prefix import Prefix, frozen_prefix
 from core.models.tokens import Encoded, question_of
 from core.pipeline import inputs, unlearn_loop
-from core.pipeline.step_context import Context, Supply
+from core.pipeline.step_context import Context
+from core.pipeline.supply import Supply
 from core.pipeline.unlearn_loop import Unlearned, Watched
 from core.util.errors import Cancelled
 from core.util.progress import Reporter

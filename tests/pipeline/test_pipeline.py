@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from core.config.run_config import RunConfig, from_json
 from core.metrics import accuracy
 from core.models import loading
-from core.pipeline import pipeline, unlearn, unlearn_loop, voices
+from core.pipeline import pipeline, unlearn, voices
 from core.pipeline.preflight import knowledge
 from core.pipeline.setup import set_up
+from core.pipeline.supply import spread
 from core.runs import store
 from core.runs.askable import NOT_TAUGHT
 from core.runs.store import Run
@@ -249,9 +250,7 @@ def test_the_never_taught_level_is_that_of_the_watched_examples(
     monkeypatch.setattr(unlearn, "WATCHED", 3)
     run, _ = execute(config, tmp_path)
     voices = set_up(run, config, tmp_path, Recorder()).voices
-    mine = unlearn_loop.spread(
-        [voices.encoded[e.id] for e in voices.examples if (e.scope, e.split) == ("unlearn", "train")], 3
-    )
+    mine = spread([voices.encoded[e.id] for e in voices.examples if (e.scope, e.split) == ("unlearn", "train")], 3)
     tokens = run.table("tokens")
     assert tokens is not None
     rows = tokens[tokens["example"].isin([m.id for m in mine])]

@@ -22,7 +22,7 @@ from core.models.tokens import Encoded, collate
 from core.pipeline import inputs, pipeline, region, teach
 from core.pipeline import unlearn_loop as unlearn_
 from core.pipeline.setup import set_up
-from core.pipeline.step_context import Supply
+from core.pipeline.supply import Supply, streams
 from core.runs import store
 from core.util.errors import UserError
 from tests.naive import Bench, Recorder, example_loss, gradients, plain_model
@@ -52,7 +52,7 @@ def one_step(bench: Bench, **values: Any) -> dict[str, torch.Tensor]:
 
 
 def drawn(bench: Bench, config: UnlearnConfig, steps: int = 1) -> list[dict[str, list[Encoded]]]:
-    batches = unlearn_.streams(Supply(bench.unlearn, bench.retention), config, torch.Generator().manual_seed(0))
+    batches = streams(Supply(bench.unlearn, bench.retention), config, torch.Generator().manual_seed(0))
     return [next(batches) for _ in range(steps)]
 
 

@@ -13,7 +13,8 @@ import torch
 from core.methods.gradient_ascent import GradientAscent
 from core.methods.task_vector import TaskVector
 from core.pipeline import unlearn_loop
-from core.pipeline.step_context import Context, Supply
+from core.pipeline.step_context import Context
+from core.pipeline.supply import Supply
 from core.pipeline.unlearn_loop import PATIENCE, Unlearned, Watched
 from core.util.errors import Cancelled, UserError
 from tests.naive import Bench, Recorder

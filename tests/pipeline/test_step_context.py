@@ -18,7 +18,8 @@ from core.models.likelihood import soft_nll
 from core.models.prefix import Prefix
 from core.models.tokens import Batch, Encoded
 from core.pipeline import step_context
-from core.pipeline.step_context import Context, Supply, aligned
+from core.pipeline.step_context import Context, aligned
+from core.pipeline.supply import Supply
 from core.util.errors import UserError
 from tests.naive import Bench, example_loss, gradients, make_bench, plain_model, randomize
 from tests.tiny import ARCHITECTURES

@@ -20,7 +20,8 @@ from core.methods.sure import SURE
 from core.methods.task_vector import TaskVector
 from core.models.tokens import Encoded
 from core.pipeline import unlearn_loop as unlearn_
-from core.pipeline.step_context import Context, Supply
+from core.pipeline.step_context import Context
+from core.pipeline.supply import Supply, spread
 from core.pipeline.unlearn_loop import Unlearned, Watched
 from core.util.errors import Cancelled, UserError
 from tests.naive import Bench, Recorder, example_loss, gradients, plain_model
@@ -403,10 +404,10 @@ def test_second_run_starts_from_before_again(bench: Bench) -> None:
 
 def test_spread_covers_all_lengths() -> None:
     members = [Encoded(str(i), (5,) * (3 + i), 1) for i in range(40)]
-    chosen = unlearn_.spread(members[::-1], 8)
+    chosen = spread(members[::-1], 8)
     assert [len(m.ids) for m in chosen] == [3 + 5 * i for i in range(8)]
-    assert len(unlearn_.spread(members, 99)) == 40
-    assert unlearn_.spread([], 8) == []
+    assert len(spread(members, 99)) == 40
+    assert spread([], 8) == []
 
 
 def test_weight_decay_is_refused_where_the_result_is_turned_round(bench: Bench) -> None:

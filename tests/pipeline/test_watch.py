@@ -17,7 +17,7 @@ from core.pipeline import unlearn_loop as unlearn_
 from core.pipeline import watched_questions
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
-from core.pipeline.step_context import Supply
+from core.pipeline.supply import Supply
 from core.pipeline.unlearn_loop import Unlearned, Watched
 from core.runs import store
 from core.runs.store import Run

@@ -6,7 +6,7 @@ import pytest
 
 from core.config.stages import UnlearnConfig
 from core.models.tokens import padded
-from core.pipeline.step_context import Supply
+from core.pipeline.supply import Supply
 from core.plan import timing
 from tests.naive import Bench
 

@@ -14,9 +14,7 @@ import pytest
 import torch
 
 from core.data.corpus import Corpus
-from core.metrics.intervals import auc, auc_interval
-from core.models.tokens import Encoded
-from core.pipeline.separability import (
+from core.localization.separability import (
     FOLDS,
     RIDGE,
     fold_aucs,
@@ -27,6 +25,8 @@ from core.pipeline.separability import (
     separability,
     split,
 )
+from core.metrics.intervals import auc, auc_interval
+from core.models.tokens import Encoded
 from core.pipeline.setup import set_up
 from tests.naive import Bench, Recorder, plain_model
 from tests.pipeline.test_pipeline import execute, small
@@ -153,7 +153,7 @@ def test_twins_in_train_flatter_and_held_out_questions_do_not(bench: Bench, monk
         start = sum(map(ord, scope))
         return [Encoded(f"{scope}/{n}~{c}", (start, n, c, 9), 3) for n in range(count) for c in range(copies)]
 
-    monkeypatch.setattr("core.pipeline.separability.hidden_states", twins)
+    monkeypatch.setattr("core.localization.separability.hidden_states", twins)
     held = {"val": (made("held u", 60, 1), made("held r", 60, 1))}
     row = separability(bench.adapters, made("u", 12, 4), made("r", 12, 4), held, size=4, seed=0, done=silent).iloc[0]
     assert row["auc"] > 0.9

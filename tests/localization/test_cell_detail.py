@@ -10,8 +10,8 @@ import torch
 from transformers import AutoConfig
 
 from core.config.stages import LocalizeConfig
+from core.localization import cell_detail
 from core.models.adapters import Cell
-from core.pipeline import cell_detail
 from core.pipeline.localize import localize
 from tests.naive import Bench, Recorder
 from tests.tiny import SETTINGS
