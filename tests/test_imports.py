@@ -78,6 +78,8 @@ WORKER_ONLY = {
     "core.localization.recorder": "hooks in the model's layers",
     "core.localization.planted": "teaches modules",
     "core.localization.ablation": "runs the model without each module",
+    "core.localization.cell_detail": "cuts gradients into rows, columns and heads",
+    "core.localization.separability": "reads hidden states at every depth",
     "core.probes.context": "a run's model in memory, with what probes do with it",
     "core.probes.examine": "loads the model and makes the probes",
     "core.probes.hidden_states": "hooks in the model's blocks",
