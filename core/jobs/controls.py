@@ -25,6 +25,7 @@ from core.metrics import equivalence, random_regions
 from core.metrics.paired import Mean
 from core.metrics.random_regions import Key, key, signed
 from core.regions import All, Cells, Complement, Located, Random, RatioLayers, Region, Scored, Swapped, Top
+from core.regions.base import reached
 from core.regions.matched import matched
 from core.regions.scored import COLUMN
 from core.runs import asked, store
@@ -163,7 +164,7 @@ def regions(run: Run, rule: Region) -> list[tuple[str, Region, int]]:
         kept = {key: getattr(rule, key) for key in ("thresholds", "mu", "sigma", "published")}
         controls += [("complement", Complement(**kept), 0), ("scopes exchanged", Swapped(**kept), 0)]
     else:
-        live = table.loc[table["has_gradient"], "name"]
+        live = table.loc[reached(table), "name"]
         controls.append(("complement", Cells(tuple(name for name in live if name not in inside)), 0))
     if COLUMN.format(Scored.score) in table and not isinstance(rule, Scored):
         # Two tensors a module: as many tensors as the given region has, of the modules that hold it.
@@ -178,7 +179,7 @@ def _tensors(run: Run) -> tuple[pd.DataFrame, set[str]]:
     if table is None or not isinstance(region, dict):
         raise UserError(f"The run {run.id} has no region that can be read.", "It is damaged: start it again.")
     inside = set(region["tensors"])
-    if inside >= set(table.loc[table["has_gradient"], "name"]):
+    if inside >= set(table.loc[reached(table), "name"]):
         raise UserError("This region holds every tensor.", "There is nothing to compare it with.")
     return table, inside
 

@@ -51,3 +51,12 @@ def amount_of(text: str, total: int, what: str) -> int:
     if total and number > total:
         raise UserError(f"There are {total} {what}, fewer than {number}.", "Ask for fewer, or for a share such as 20%.")
     return number
+
+
+def reached(table: pd.DataFrame) -> pd.Series[bool]:
+    """Say of each tensor whether training can reach it: whether its module's update gets a gradient by any factor.
+
+    Of an update that is fresh, B is zero, and so is the gradient of A until B has moved.
+    """
+    module = table["name"].str.rsplit(".lora_", n=1).str[0]
+    return table["has_gradient"].groupby(module, sort=False).transform("any")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from core.regions.base import Region
+from core.regions.base import Region, reached
 from core.settings import setting
 from core.util.errors import UserError, unknown
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class All(Region):
-    """Every tensor that has a gradient: unlearning without localization."""
+    """Every tensor that training can reach: unlearning without localization."""
 
     name: ClassVar[str] = "all"
 
     def select(self, table: pd.DataFrame) -> list[str]:
-        """Return all tensors with a gradient."""
-        return table.loc[table["has_gradient"], "name"].tolist()
+        """Return all tensors that training can reach."""
+        return table.loc[reached(table), "name"].tolist()
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Layers(Region):
     last: int = setting(10_000, "last layer, included", low=0, high=10_000)
 
     def select(self, table: pd.DataFrame) -> list[str]:
-        """Return the tensors with a gradient in first … last."""
+        """Return the tensors that training can reach in first … last."""
         inside = table["layer"].between(self.first, self.last)
-        return table.loc[inside & table["has_gradient"], "name"].tolist()
+        return table.loc[inside & reached(table), "name"].tolist()
 
     @classmethod
     def read(cls, argument: str, current: Region) -> Self:
@@ -56,14 +56,14 @@ class Modules(Region):
     modules: tuple[str, ...] = setting((), "module paths or their last part, such as q_proj")
 
     def select(self, table: pd.DataFrame) -> list[str]:
-        """Return the tensors with a gradient in those modules."""
+        """Return the tensors that training can reach in those modules."""
         names = set(table["module"]) | {module.rsplit(".", 1)[-1] for module in table["module"]}
         for module in self.modules:
             if module not in names:
                 raise unknown("module", module, names)
         wanted = set(self.modules)
         inside = table["module"].map(lambda module: module in wanted or module.rsplit(".", 1)[-1] in wanted)
-        return table.loc[inside & table["has_gradient"], "name"].tolist()
+        return table.loc[inside & reached(table), "name"].tolist()
 
     @classmethod
     def read(cls, argument: str, current: Region) -> Self:
@@ -79,12 +79,12 @@ class Cells(Region):
     cells: tuple[str, ...] = setting((), "tensor names, as in the localization table")
 
     def select(self, table: pd.DataFrame) -> list[str]:
-        """Return the given tensors that exist and have a gradient."""
-        has_gradient = dict(zip(table["name"], table["has_gradient"], strict=True))
+        """Return the given tensors that exist and that training can reach."""
+        trainable = dict(zip(table["name"], reached(table), strict=True))
         for cell in self.cells:
-            if cell not in has_gradient:
-                raise unknown("tensor", cell, has_gradient)
-            if not has_gradient[cell]:
+            if cell not in trainable:
+                raise unknown("tensor", cell, trainable)
+            if not trainable[cell]:
                 raise UserError(f"The tensor {cell} has no gradient.", "Take it out of the region.")
         return [name for name in table["name"] if name in set(self.cells)]
 

@@ -10,6 +10,7 @@ import random
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from core.regions.base import reached
 from core.util.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def matched(table: pd.DataFrame, inside: Collection[str], draw: int) -> tuple[st
 
 def _groups(table: pd.DataFrame, inside: Collection[str]) -> list[tuple[list[str], int]]:
     """Return the tensors of each kind with the number of them that lie inside."""
-    live = table[table["has_gradient"]]
+    live = table[reached(table)]
     layers = live["layer"]
     band = ((layers - layers.min()) * BANDS // (layers.max() - layers.min() + 1)).clip(upper=BANDS - 1)
     live = live.assign(band=band, size=live["rows"] * live["columns"], inside=live["name"].isin(set(inside)))

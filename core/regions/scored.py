@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from core.regions.base import Region, amount_of
+from core.regions.base import Region, amount_of, reached
 from core.settings import setting
 from core.util.errors import UserError, unknown
 
@@ -35,7 +35,7 @@ class Scored(Region):
         column = COLUMN.format(self.score)
         if column not in table:
             raise UserError("This run's modules were not scored.", "Set localize.scores=true and localize again.")
-        live = table[table["has_gradient"]].dropna(subset=[column])
+        live = table[reached(table)].dropna(subset=[column])
         module = live["name"].str.rsplit(".lora_", n=1).str[0]
         scores = live.groupby(module, sort=False)[column].first().sort_values(ascending=False, kind="stable")
         wanted = set(scores.index[: amount_of(self.amount, len(scores), "modules")])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from core.regions.base import Region, amount_of
+from core.regions.base import Region, amount_of, reached
 from core.settings import setting
 from core.util.errors import UserError
 
@@ -34,13 +34,13 @@ class TopLayers(Region):
         raise NotImplementedError
 
     def select(self, table: pd.DataFrame) -> list[str]:
-        """Return the tensors with a gradient in the best layers; of equal layers the later ones, which cost less to
+        """Return the tensors that training can reach in the best layers; of equal layers the later ones, which cost less to
         train.
         """
         inside = table[table["layer"] >= 0]
         count = amount_of(self.amount, inside["layer"].nunique(), "layers")
-        live = inside[inside["has_gradient"]]
-        ranks = self.ranks(live).dropna()
+        live = inside[reached(inside)]
+        ranks = self.ranks(live[live["has_gradient"]]).dropna()
         best = sorted(ranks.index, key=lambda layer: (ranks[layer], layer), reverse=True)[:count]
         return live.loc[live["layer"].isin(best), "name"].tolist()
 

@@ -56,7 +56,7 @@ def table() -> pd.DataFrame:
     # One cell on either side of every published pair of thresholds.
     frame.loc[1, ["cos", "mag_unlearn"]] = [0.97, 1e-2]
     frame.loc[2, ["cos", "mag_unlearn"]] = [0.1, 1e-4]
-    for dead in (0, 9):
+    for dead in (8, 9):  # both factors of one module
         frame.loc[dead, ["cos", "mag_unlearn", "norm_unlearn", "norm_retain", "has_gradient"]] = [math.nan, 0, 0, 0, False]
     frame["has_gradient"] = frame["has_gradient"].astype(bool)
     frame["divergence"] = (1 - frame["cos"]) * frame["mag_unlearn"]
@@ -195,6 +195,17 @@ def test_tensors_outside_layers_are_in_no_layer_rule(table: pd.DataFrame) -> Non
         assert choose(rule, more) == choose(rule, table)
 
 
+@pytest.mark.parametrize("rule", [All(), Layers(0, 3), Modules(("q_proj", "v_proj", "up_proj")), Late("4")])
+def test_a_fresh_update_is_reached_as_a_whole_though_only_b_has_a_gradient_at_first(
+    table: pd.DataFrame, rule: Region
+) -> None:
+    fresh = table.assign(has_gradient=table["has_gradient"] & (table["factor"] == "B"))
+    assert choose(rule, fresh) == choose(rule, table)
+    (first, *_) = choose(rule, fresh)
+    assert choose(Cells((first,)), fresh) == [first]
+    assert first.endswith("lora_A")
+
+
 @pytest.mark.parametrize("kind", [Top, Late, RatioLayers, Separable])
 @pytest.mark.parametrize("amount", ["", "0", "0%", "101%", "-3", "a third", "1.5", "5 layers"])
 def test_an_amount_is_a_share_or_a_number(kind: type[Top], amount: str) -> None:
@@ -225,7 +236,7 @@ def test_cells_by_hand_come_in_table_order(table: pd.DataFrame) -> None:
 
 def test_cell_without_gradient_cannot_be_chosen_by_hand(table: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="no gradient"):
-        choose(Cells((table["name"][0],)), table)
+        choose(Cells((table.loc[8, "name"],)), table)
 
 
 def test_unknown_cell_is_refused(table: pd.DataFrame) -> None:
