@@ -6,6 +6,7 @@ its data as CSV, the picture as PNG or SVG, full screen.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -65,15 +66,23 @@ def chart(
     _CHART(
         key=key,
         data={
-            "figure": plain(fig),
+            "drawn": drawn(fig, columns=columns),
             "name": key,
             "alt": alt,
             "selectable": on_click is not None,
             "facts": [list(pair) for pair in facts],
-            "columns": columns,
         },
         on_clicked_change=clicked,
     )
+
+
+def drawn(fig: Figure, **more: Any) -> str:
+    """Return a figure, and more plain values beside it, as JSON.
+
+    Of a component's data Streamlit writes JSON twice at every script run: of ten thousand numbers that takes far longer than
+    of one text, which can be kept for the next visitor, too.
+    """
+    return json.dumps({"figure": plain(fig), **more}, ensure_ascii=False, separators=(",", ":"))
 
 
 def columns_of(table: pd.DataFrame) -> dict[str, list[Any]]:
