@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -143,17 +142,31 @@ def _map(of: Version, look: Look, _page: Opened) -> tuple[str, str]:
         other=look.other,
     )
     words = heatmap_.summary(table, look.measure, look.region), separability_.summary(strip, sorted(set(table["layer"])))
-    return plot.drawn(fig, columns=as_columns(table, look.region)), " ".join(words).strip()
+    selected = plot.text(table["name"].isin(set(look.region)).tolist())
+    columns = f'{_numbers(of, table)[:-1]},"selected":{selected}}}'
+    return plot.drawn(fig, columns=columns), " ".join(words).strip()
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+def _numbers(of: Version, _table: pd.DataFrame) -> str:
+    """Return what the CSV of the map holds whatever is selected: every tensor with every number."""
+    return plot.text(columns_of(_table))
 
 
 @st.cache_resource(max_entries=KEPT, show_spinner=False)  # type: ignore[untyped-decorator]
 def _scatter(of: Version, look: Look, limits: tuple[float, float] | None, _page: Opened) -> str:
     """Return the scatter of a version of a run, with what the browser needs to apply a threshold."""
+    fig = scatter(_page.table, look.region, limits, look.chosen, DARK if look.dark else LIGHT)
+    return plot.drawn(fig, cells=_statistics(of, look.factors, _page))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+def _statistics(of: Version, factors: bool, _page: Opened) -> str:
+    """Return what the browser needs to apply a threshold."""
     table = _page.table
-    keys = table if look.factors else table.assign(factor=cells_.JOINED)
-    layout = cells_.layout(_page.shown(factors=look.factors))
-    fig = scatter(table, look.region, limits, look.chosen, DARK if look.dark else LIGHT)
-    return plot.drawn(fig, cells=heatmap_explorer.statistics(table, *layout.positions(keys)))
+    keys = table if factors else table.assign(factor=cells_.JOINED)
+    layout = cells_.layout(_page.shown(factors=factors))
+    return plot.text(heatmap_explorer.statistics(table, *layout.positions(keys)))
 
 
 def legend(measure: str, strip: pd.DataFrame | None, also: list[str], *, threshold: bool) -> str:
@@ -198,11 +211,6 @@ def facts(run: Run, measure: str, strip: pd.DataFrame | None) -> list[tuple[str,
     return page_style.where(run, stage, file, MEASURES[measure].formula) + (
         [("Line on top", separability_.formula(strip))] if strip is not None else []
     )
-
-
-def as_columns(table: pd.DataFrame, region: Collection[str]) -> dict[str, list[Any]]:
-    """Return what the CSV of the map holds: every tensor with every number."""
-    return columns_of(table.assign(selected=table["name"].isin(set(region))))
 
 
 def cut(page: Opened, *, factors: bool) -> None:

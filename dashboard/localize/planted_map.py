@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from core.localization.plantings import UNLEARN
 from core.models import cells
 from dashboard.charts import planted
-from dashboard.widgets.plot import columns_of, component, drawn
+from dashboard.widgets.plot import columns_of, component, drawn, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ def show(table: pd.DataFrame, palette: Palette, alt: str, facts: Sequence[tuple[
         data={
             "drawn": drawn(
                 planted.heatmap(table, palette),
-                columns=columns_of(table[["place", "name", "layer", "module", "role", "value"]]),
+                columns=text(columns_of(table[["place", "name", "layer", "module", "role", "value"]])),
             ),
             "name": "planted_map",
             "alt": alt,

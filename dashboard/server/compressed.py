@@ -51,7 +51,8 @@ class Compressed:
             nonlocal start
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(raw=message["headers"])
-                headers.add_vary_header("accept-encoding")
+                if "accept-encoding" not in headers.get("vary", "").lower():
+                    headers.add_vary_header("Accept-Encoding")
                 if message["status"] == 200 and "etag" in headers and headers.get("content-type", "").startswith(TEXT):
                     start = message  # held back until its length is known
                     return
@@ -66,7 +67,9 @@ class Compressed:
                 await send(start)
                 await send({"type": "http.response.body", "body": small})
 
-        await self.app(scope, receive, take)
+        # Streamlit would compress some of them itself, for each visitor.
+        plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        await self.app({**scope, "headers": plain}, receive, take)
 
     async def _small(self, key: Key, body: bytes) -> bytes:
         if key not in self.kept:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -20,10 +21,11 @@ TEXT = "let much = 1;\n" * 1000
 
 @pytest.fixture
 def client(tmp_path: Path) -> TestClient:
+    """An application that compresses what it sends, as Streamlit's does."""
     (tmp_path / "a.js").write_text(TEXT)
     (tmp_path / "a.woff2").write_bytes(os.urandom(2000))
     routes = [Mount("/vendor", StaticFiles(directory=tmp_path)), Route("/page", lambda _: PlainTextResponse(TEXT))]
-    return TestClient(Starlette(routes=routes, middleware=[Middleware(Compressed)]))
+    return TestClient(Starlette(routes=routes, middleware=[Middleware(Compressed), Middleware(GZipMiddleware)]))
 
 
 @pytest.fixture
