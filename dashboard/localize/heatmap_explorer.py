@@ -30,7 +30,7 @@ class Picture:
     """One of the two plots, and what is told about it."""
 
     drawn: str
-    """of `plot.drawn`: the figure with its CSV as `columns`, or, of the scatter, with what `statistics` returns as `cells`"""
+    """of `plot.drawn`: the figure with its CSV as `columns`, or the scatter with what `statistics` returns as `cells`"""
     alt: str
     """what it shows, for those who do not see it"""
     facts: Sequence[tuple[str, str]]

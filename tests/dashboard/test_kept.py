@@ -7,12 +7,13 @@ import shutil
 
 import pytest
 
+from core.metrics import verdicts
 from core.runs import store
 from core.runs.store import Run
 from dashboard.localize import opened, pictures
 from dashboard.localize.opened import Opened
 from dashboard.localize.pictures import Look
-from dashboard.widgets import current_run
+from dashboard.widgets import current_run, page_style
 from dashboard.widgets.selection import Selection
 from tests.dashboard.conftest import MakeRun
 
@@ -36,6 +37,32 @@ def test_changed_answers_are_seen(make_run: MakeRun) -> None:
     lines = (run.path / "answers.jsonl").read_bytes().splitlines(keepends=True)
     (run.path / "answers.jsonl").write_bytes(b"".join(lines[1:]))
     assert [row["example"] for row in current_run.answers(run)] == [row["example"] for row in before[1:]]
+
+
+def test_changed_answers_are_judged_and_counted_anew(make_run: MakeRun) -> None:
+    run = make_run("kept")
+    before, said = verdicts.gather(run), page_style.where(run, "localize", "file", "formula")
+    assert verdicts.gather(run) is before
+    lines = (run.path / "answers.jsonl").read_bytes().splitlines(keepends=True)
+    (run.path / "answers.jsonl").write_bytes(b"".join(lines[: len(lines) // 4]))
+    assert 0 < len(verdicts.gather(run).rows) < len(before.rows)
+    assert page_style.where(run, "localize", "file", "formula") != said
+
+
+@pytest.mark.parametrize("file", opened.FILES[:2])
+def test_a_changed_table_is_scattered_anew(make_run: MakeRun, file: str) -> None:
+    run = make_run("kept")
+
+    def scattered() -> str:
+        page = page_of(run)
+        drawn: str = pictures._scatter(opened.version(run), Look(tuple(page.region), page.region[0], dark=False), None, page)
+        return drawn
+
+    before = scattered()
+    assert scattered() is before
+    other = next(one for one in store.bundled_runs() if one.path.name == "copyright-clean")
+    shutil.copyfile(other.path / file, run.path / file)
+    assert scattered() is not before
 
 
 @pytest.mark.parametrize("file", opened.FILES)
