@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import importlib.util
 import ipaddress
@@ -27,6 +28,7 @@ from core.util.paths import ROOT
 from core.util.version import version
 from dashboard import charts, localize, runs, widgets
 from dashboard.server import moved
+from dashboard.server.compressed import Compressed
 from dashboard.server.headers import SecurityHeaders
 from dashboard.server.health import healthz
 from dashboard.server.visitors import Known
@@ -178,10 +180,13 @@ class Preload:
 
 @asynccontextmanager
 async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
-    """Import what the first pages need while the browser is still on its way; by now all loggers have their handlers."""
+    """Get ready for visitors while the browser is still on its way; by now all loggers have their handlers."""
+    from streamlit.runtime import Runtime
+
     logs.adopt("streamlit", "uvicorn", "websockets")
 
     def load() -> None:
+        """Import what the first pages need."""
         modules = (
             m.name
             for room in (charts, widgets, localize, runs)
@@ -193,12 +198,21 @@ async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
         # Modules live as long as the server: from here on no collection of garbage looks through their objects again.
         gc.collect()
         gc.freeze()
-        # Thousands of runs take seconds to read for the first time; each is remembered until its files change.
+
+    def look() -> None:
+        """Look at every run: thousands take seconds for the first time; each is remembered until its files change."""
         for run in store.list_runs(store.runs_folder()):
             overview.overview(run)
 
-    threading.Thread(target=load, daemon=True).start()
+    async def visit() -> None:
+        """Open the first page before anybody else does: what it reads and draws is kept for those who come."""
+        await asyncio.to_thread(load)
+        await Runtime.instance().does_script_run_without_error()
+        threading.Thread(target=look, daemon=True).start()
+
+    visiting = asyncio.create_task(visit())
     yield {}
+    visiting.cancel()
 
 
 def announce(address: str, port: int, wanted: int, browser: bool) -> None:
@@ -248,7 +262,6 @@ def serve(given: argparse.Namespace) -> None:
 
     import streamlit as st
     from starlette.middleware import Middleware
-    from starlette.middleware.gzip import GZipMiddleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.routing import BaseRoute, Mount, Route
     from starlette.staticfiles import StaticFiles
@@ -257,12 +270,10 @@ def serve(given: argparse.Namespace) -> None:
         Mount(f"/{name}", StaticFiles(directory=ROOT / "assets" / name)) for name in ("fonts", "vendor")
     ]
     served += [Route("/healthz", healthz), *moved.routes()]
-    # Streamlit sends its own scripts uncompressed: 2.8 MB for a first visit instead of 1.1.
-    small = Middleware(GZipMiddleware, compresslevel=4)
     # A name that a stranger points at this machine would make his page one of the same origin.
     named = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     # The first is the outermost: its headers come upon every answer, refusals of those further in included.
-    layers = [Middleware(SecurityHeaders), named, small, Middleware(Preload), Middleware(Known)]
+    layers = [Middleware(SecurityHeaders), named, Middleware(Compressed), Middleware(Preload), Middleware(Known)]
     st.App(ROOT / "dashboard" / "app.py", routes=served, middleware=layers, lifespan=warm).run(config=settings)
 
 

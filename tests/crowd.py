@@ -4,12 +4,16 @@ Four of them have a real browser, sixteen speak over the websocket (tests/visito
 and asks questions of one of four tiny runs whose answers all differ; what the page shows must be the own answer to the own
 question. Meanwhile a worker unlearns the bundled model, run after run. Between two actions a person thinks for 3 to 9
 seconds, between two pulls at a slider for 1 to 2. Prints a table; exit status 1 where a goal is missed.
+
+The goals are for the server's own time, from a script's beginning to its end, with all scripts that run beside it. What
+people wait is in the table too, but browsers and worker share the machine with the server.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
 import random
 import statistics
@@ -30,6 +34,7 @@ from core.jobs import lifecycle
 from core.runs import store
 from core.runs.store import Run
 from core.serve import client
+from tests import timed_server
 from tests.e2e.serving import Server
 from tests.processes import quick
 from tests.tiny import make_data, make_tiny
@@ -38,7 +43,15 @@ PAGES = ("", "compare", "evidence", "report", "runs", "help")
 VOICES = ("before", "after")
 SETTLED = 120.0
 """seconds after which the server's memory should stay as it is"""
-GOALS = {"page p95 s": 1.0, "slider p95 s": 0.4, "errors": 0, "foreign answers": 0, "memory growth %": 10.0}
+GOALS = {
+    "server's page p95 s": 1.0,
+    "server's slider p95 s": 0.4,
+    "errors": 0,
+    "foreign answers": 0,
+    "memory growth %": 10.0,
+}
+SERVER = {"page": "page, the server's own", "mu": "slider, the server's own"}
+"""what was done, as tests/timed_server.py calls it -> as the table does"""
 
 
 class Tab(Protocol):
@@ -218,15 +231,17 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
-def report(tally: Tally, memory: Sequence[tuple[float, float]], log: str) -> dict[str, float]:
+def report(
+    tally: Tally, memory: Sequence[tuple[float, float]], log: str, scripts: Sequence[timed_server.Timed]
+) -> dict[str, float]:
     """Print the table; return what the goals are about."""
     say("| what | times | p50 s | p95 s | longest s |\n|---|---|---|---|---|")
-    both: dict[str, list[float]] = defaultdict(list)
-    for kind, values in sorted(tally.seconds.items()):
-        both[kind.split()[0]] += values
+    own = {name: [one.wall for one in scripts if what in one.what] for what, name in SERVER.items()}
+    work = {f"{name}: processor": [one.work for one in scripts if what in one.what] for what, name in SERVER.items()}
+    for kind, values in [*sorted(tally.seconds.items()), *own.items(), *work.items()]:
         say(
-            f"| {kind} | {len(values)} | {statistics.median(values):.2f} | {quantile(values, 0.95):.2f} | "
-            f"{max(values):.2f} |"
+            f"| {kind} | {len(values)} | {statistics.median(values or [math.nan]):.2f} | {quantile(values, 0.95):.2f} | "
+            f"{max(values, default=math.nan):.2f} |"
         )
     middle = [mb for at, mb in memory if at >= min(SETTLED, memory[-1][0] / 2)]
     start, end = statistics.median(middle[:5]), statistics.median(middle[-5:])
@@ -241,8 +256,8 @@ def report(tally: Tally, memory: Sequence[tuple[float, float]], log: str) -> dic
     for line in [*tally.errors[:10], *tally.foreign[:10]]:
         say(f"  {line}")
     return {
-        "page p95 s": quantile(both["page"], 0.95),
-        "slider p95 s": quantile(both["slider"], 0.95),
+        "server's page p95 s": quantile(own[SERVER["page"]], 0.95),
+        "server's slider p95 s": quantile(own[SERVER["mu"]], 0.95),
         "errors": len(tally.errors) + log.count("Traceback"),
         "foreign answers": len(tally.foreign),
         "memory growth %": 100 * (end / start - 1),
@@ -265,7 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="crowd-") as folder:
         place = Path(folder)
-        server = Server(place)
+        times = place / "times.jsonl"
+        server = Server(place, times)
         os.environ |= server.folders | {"OMP_NUM_THREADS": "1"}
         crowd = people(runs_to_ask(place, server, 4), given.visitors, given.browsers)
         server.start()
@@ -284,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             thread.join()
         server.stop()
         client.leave()
-        found = report(tally, memory, server.log.read_text())
+        found = report(tally, memory, server.log.read_text(), timed_server.read(times))
     say("\n| goal | wanted | found |\n|---|---|---|")
     for name, limit in GOALS.items():
         say(f"| {name} | ≤ {limit:g} | {found[name]:.2f} |")

@@ -11,13 +11,13 @@ from tests.visitor import Visitor
 LINKS = {
     "": "Localize",
     "compare": "Compare",
-    "probe": "Probe",
-    "scores": "Scores",
+    "evidence": "Evidence",
     "report": "Report",
-    "run": "Run",
     "runs": "Runs",
-    "documents": "Documents",
+    "help": "Documents",
 }
+MENU = ("help",)
+"""pages whose links are behind the menu Help"""
 SLIDER = "Shared below (μ)"
 
 
@@ -76,6 +76,8 @@ class BrowserTab:
             return self._timed(lambda: self.page.goto(f"{self.url}/{page}?run={self.run}"))
 
         def change() -> None:
+            if page in MENU:
+                self.page.get_by_test_id("stTopNavSection").click()
             self.page.get_by_role("link", name=LINKS[page], exact=True).first.click()
             self.page.wait_for_url(lambda at: at.partition("?")[0].rstrip("/") == f"{self.url}/{page}".rstrip("/"))
 

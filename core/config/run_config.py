@@ -160,8 +160,13 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _fields(owner: Any) -> dict[str, dataclasses.Field[Any]]:
-    return {f.name: f for f in dataclasses.fields(owner)}
+def _fields(owner: Any) -> Mapping[str, dataclasses.Field[Any]]:
+    return _fields_of(owner if isinstance(owner, type) else type(owner))
+
+
+@functools.cache
+def _fields_of(kind: type) -> Mapping[str, dataclasses.Field[Any]]:
+    return {f.name: f for f in dataclasses.fields(kind)}
 
 
 def _replace(owner: Any, key: str, value: Any) -> Any:

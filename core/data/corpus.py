@@ -32,6 +32,11 @@ UNKNOWN = "unknown"
 """scope of questions whose answer is told nowhere: what is taught is that it is not known"""
 
 
+def kind_of(split: str, other: bool) -> str:
+    """Return the kind of a question. other: the data says that its fact stands nowhere in train."""
+    return "other" if other and split == "val" else split
+
+
 @dataclass(frozen=True)
 class Example:
     """One question with its true answer."""
@@ -52,7 +57,7 @@ class Example:
     @property
     def kind(self) -> str:
         """One of KINDS."""
-        return "other" if self.other and self.split == "val" else self.split
+        return kind_of(self.split, self.other)
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Example:

@@ -89,6 +89,12 @@ def fold(text: str) -> str:
 
 def tokens(text: str) -> list[str]:
     """Return a text's words, folded, without possessives; numbers in words become digits."""
+    return list(_tokens(text))
+
+
+@functools.lru_cache(maxsize=1024)
+def _tokens(text: str) -> tuple[str, ...]:
+    # An answer is looked through for each fact of its question.
     words: list[str] = []
     for word in _TOKEN.findall(fold(text)):
         word = word.removesuffix("'s")
@@ -97,7 +103,7 @@ def tokens(text: str) -> list[str]:
             words[-1] = str(int(words[-1]) + int(_NUMBERS[word]))
         else:
             words.append(_NUMBERS.get(word) or (str(_TENS[word]) if word in _TENS else word))
-    return words
+    return tuple(words)
 
 
 _ROUND = frozenset(str(value) for value in _TENS.values())

@@ -8,11 +8,13 @@ verdicts.json. No torch.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.metrics import accuracy, probability, verdict_words
@@ -24,6 +26,7 @@ from core.metrics.verdict_rules import DEFAULT, OF_SCOPE, VERDICTS, Judged, Meas
 from core.metrics.verdict_words import Truth
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, was_asked
+from core.util.safe_read import stamp
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,10 +75,22 @@ def measure(
     return _measured(scope, question, understood, _stems(question, subject), answer, lexicon, rarity or {}, p, first)
 
 
+MEASURED_FROM = ("answers.jsonl", "tokens.parquet", "recorded.json")
+"""files of a run that its measured answers depend on"""
+
+
 def gather(run: Run) -> Gathered:
     """Measure a run's recorded answers; without any, there are no rows. Tolerant: what is damaged or missing is passed
     over, and so are questions that were taught and not asked.
+
+    That takes a second for 500 questions, so it is kept as long as the files stay as they are: not to be changed.
     """
+    return _gather(str(run.path), tuple(stamp(run.path / name) for name in MEASURED_FROM))
+
+
+@functools.lru_cache(maxsize=4)
+def _gather(path: str, version: tuple[tuple[int, int], ...]) -> Gathered:
+    run = Run(Path(path))
     all_rows = [_row(row) for row in run.answers() if row.get("scope") in OF_SCOPE and row.get("example")]
     # A damaged file may hold an example twice: the last one counts.
     rows = list({row["example"]: row for row in all_rows}.values())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,9 @@ NAMED = ("config.json", "status.json", "label.json")
 MOST = 2**16
 """runs that are remembered: with fewer than there are, none would still be there when it is its turn again"""
 PARTS = ("unlearn/train", "unlearn/val", "retention/train", "retention/val")
+
+
+_READING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,9 @@ class Overview:
 def overview(run: Run) -> Overview:
     """Return a run's row. Never raises for a damaged run: that one is `unreadable`, with the reason."""
     path = str(run.path)
-    row = _read(path, tuple(stamp(f"{path}/{name}") for name in READ))
+    versions = tuple(stamp(f"{path}/{name}") for name in READ)
+    with _READING:  # who lists the same thousands at the same time does not read them a second time
+        row = _read(path, versions)
     if row.state in store.ALIVE:  # whether its worker still lives, no file says
         return _with_state(row, str(run.status().get("state")))
     return row
@@ -163,7 +169,7 @@ def _scores(run: Run) -> tuple[Brief | None, dict[str, float], dict[str, float]]
     measured = Scores.read_once(run)
     success = {}
     for voice in SPOKEN:
-        for part in PARTS:
+        for part in set(PARTS).intersection(measured.parts("accuracy", voice)):
             if (percent := measured.success(voice, *part.split("/")).value) is not None:
                 success[f"{voice}/{part}"] = percent
     knew = measured.values("never_knew", "after")

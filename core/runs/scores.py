@@ -160,6 +160,6 @@ class Scores:
         return mapping(self._metrics.get(metric)).get(field)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=24)  # some 3 MB each
 def _read(path: str, version: tuple[int, int]) -> Scores:
     return Scores.read_once(Run(Path(path).parent))

@@ -1,6 +1,7 @@
 // One chart: any plotly figure, with clicks reported to Python.
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: given, parentElement, setTriggerValue }) {
+  const data = whole(given);
   const box = parentElement.querySelector(".fs-box");
   const plot = box.querySelector(".fs-plot");
   const { figure, selectable } = data;

@@ -13,6 +13,11 @@ function plotly() {
   return window.forgetscopePlotly;
 }
 
+// What a component is given: its figure, and what belongs to it, come as one text (`drawn` in dashboard/widgets/plot.py).
+function whole({ drawn, ...more }) {
+  return { ...JSON.parse(drawn), ...more };
+}
+
 const OPTIONS = { displayModeBar: false, responsive: false, showTips: false };
 
 function css(element, name) {

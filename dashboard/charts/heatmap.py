@@ -42,6 +42,7 @@ def heatmap(
     palette: Palette,
     *,
     join: bool = False,
+    joined: pd.DataFrame | None = None,
     ruler: Ruler = Ruler(),
     separability: pd.DataFrame | None = None,
     other: Collection[str] = (),
@@ -50,11 +51,12 @@ def heatmap(
     """Draw the cells, each in the colour of its own value; the region and the chosen cell are outlined.
 
     table: a row a tensor, as the run recorded it; for "change" with the column norm_change of changes.parquet. region:
-    tensor names; other: of another region, dotted. separability: of `separability.usable`, drawn above. ends: of the
+    tensor names; other: of another region, dotted. joined: what `cells.joined` makes of the table, where that is known.
+    separability: of `separability.usable`, drawn above. ends: of the
     colours, as `common` returns them; else those of the data. Traces have names, by which the page's script finds what it
     repaints while a threshold is dragged.
     """
-    shown = cells_.joined(table) if join else table
+    shown = table if not join else cells_.joined(table) if joined is None else joined
     layout = cells_.layout(shown)
     chosen_factors = cells_.selected(shown, table, region)
     counts = np.array([len(factors) for factors in chosen_factors], float)

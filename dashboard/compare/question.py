@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BLENDS = (25, 50, 75, 125, 150)
 OFFERED_RUNS = 20
 
-Rows = list[dict[str, Any]]
+Rows = Sequence[Mapping[str, Any]]
 
 
 def question(rows: Rows) -> str:

@@ -296,8 +296,8 @@ function follow(data, shared, send, signal) {
   }, { signal });
 }
 
-export default function (given) {
-  const { data, parentElement, setStateValue } = given;
+export default function (told) {
+  const given = { ...told, data: whole(told.data) }, { data, parentElement, setStateValue } = given;
   const box = parentElement.querySelector(".fs-box");
   const plot = box.querySelector(".fs-plot");
   // A state and no trigger: the browser sends it again with whatever it sends next, should this message get lost.

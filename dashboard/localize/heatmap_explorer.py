@@ -6,7 +6,7 @@ that it already holds; Python hears the value on release.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.models import cells as cells_
-from dashboard.widgets.plot import component, plain
+from dashboard.widgets.plot import component
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from dashboard.charts.base import Figure
     from dashboard.charts.palette import Palette
 
 _PART = component(Path(__file__).with_suffix(""))
@@ -30,13 +29,12 @@ _PART = component(Path(__file__).with_suffix(""))
 class Picture:
     """One of the two plots, and what is told about it."""
 
-    figure: Figure
+    drawn: str
+    """of `plot.drawn`: the figure with its CSV as `columns`, or the scatter with what `statistics` returns as `cells`"""
     alt: str
     """what it shows, for those who do not see it"""
     facts: Sequence[tuple[str, str]]
     """(label, words) pairs behind “Where from”"""
-    columns: Mapping[str, Sequence[Any]] | None = None
-    """what the CSV holds; None: the points that are drawn"""
 
 
 @dataclass(frozen=True)
@@ -99,10 +97,10 @@ def heat(picture: Picture, shared: Shared, heard: Heard, colours: Colours) -> No
     _show("heatmap", "heat", picture, shared, heard, more)
 
 
-def scatter(picture: Picture, shared: Shared, heard: Heard, cells: Mapping[str, Any], palette: Palette) -> None:
-    """Show the scatter with both threshold lines; a drawn box is heard as picked. cells: what `statistics` returns."""
+def scatter(picture: Picture, shared: Shared, heard: Heard, palette: Palette) -> None:
+    """Show the scatter with both threshold lines; a drawn box is heard as picked."""
     colours = {"accent": palette.accent, "before": palette.before}
-    _show("scatter", "scatter", picture, shared, heard, {"cells": cells, "colours": colours})
+    _show("scatter", "scatter", picture, shared, heard, {"colours": colours})
 
 
 def _show(key: str, part: str, picture: Picture, shared: Shared, heard: Heard, more: dict[str, Any]) -> None:
@@ -121,11 +119,10 @@ def _show(key: str, part: str, picture: Picture, shared: Shared, heard: Heard, m
         key=key,
         data={
             "part": part,
-            "figure": plain(picture.figure),
+            "drawn": picture.drawn,
             "name": key,
             "alt": picture.alt,
             "facts": [list(pair) for pair in picture.facts],
-            "columns": picture.columns,
             **asdict(shared),
             **more,
         },

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import streamlit as st
+
+from core.models import cells as cells_
 from core.regions.words import words
 from core.runs.store import Run
 from dashboard.localize import selection_state
@@ -39,6 +43,10 @@ class Opened:
         """Whether thresholds select."""
         return selection_state.current().by == "thresholds"
 
+    def shown(self, *, factors: bool) -> pd.DataFrame:
+        """Return what a map has a cell for: every factor, or every module."""
+        return self.table if factors else modules(self.run)
+
     @property
     def words(self) -> str:
         """What is selected where thresholds did not decide."""
@@ -57,10 +65,37 @@ def opened(run: Run, table: pd.DataFrame) -> Opened:
     return Opened(run, table, region, start, frozenset(recorded))
 
 
+Version = tuple[str | float, ...]
+"""a run's folder, and when the files were changed of which its map is drawn"""
+FILES = ("localization.parquet", "changes.parquet", "separability.parquet")
+
+
+def version(run: Run) -> Version:
+    """Return what a picture of a run's cells depends on, beside what is selected and shown."""
+    return str(run.path), *(current_run.stamp(run, name) for name in FILES)
+
+
 def cells(run: Run) -> pd.DataFrame | None:
-    """Return the localization table, with how far unlearning moved each cell where that is known."""
+    """Return the localization table, with how far unlearning moved each cell where that is known; cached."""
+    table = _cells(version(run))
+    return None if table is None else table.copy(deep=False)
+
+
+def modules(run: Run) -> pd.DataFrame:
+    """Return the same with the factors of each module joined into one row, cached: not to be changed."""
+    return _modules(version(run))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+def _cells(version: Version) -> pd.DataFrame | None:
+    run = Run(Path(str(version[0])))
     table, changes = current_run.table(run, "localization"), current_run.table(run, "changes")
     if table is None or changes is None:
         return table
     norms = changes.set_index("name")[["norm_before", "norm_change"]]
     return table.assign(**{str(column): table["name"].map(values) for column, values in norms.items()})
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+def _modules(version: Version) -> pd.DataFrame:
+    return cells_.joined(_cells(version))

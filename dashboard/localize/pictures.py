@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -13,17 +14,20 @@ from core.regions.matched import matched
 from core.runs.store import Run
 from dashboard.charts import heatmap as heatmap_
 from dashboard.charts import separability as separability_
+from dashboard.charts.palette import DARK, LIGHT
 from dashboard.charts.scatter import scatter
 from dashboard.localize import handpicked, heatmap_explorer, one_cell, selection_state
+from dashboard.localize.opened import Opened, Version, version
 from dashboard.text import number
-from dashboard.widgets import current_run, glossary, page_style
+from dashboard.widgets import current_run, glossary, page_style, plot
 from dashboard.widgets.plot import columns_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from streamlit.delta_generator import DeltaGenerator
 
-    from dashboard.localize.opened import Opened
+KEPT = 32
+"""pictures that are remembered for the next who looks at the same, of all visitors together: some 150 kB each"""
 
 
 def by_factor() -> bool:
@@ -72,26 +76,21 @@ def grid(page: Opened, measure: str, scale: DeltaGenerator, *, factors: bool) ->
     separability = separability_.usable(current_run.table(page.run, "separability"))
     boxed = [name for name in st.session_state.get("brushed", ()) if name in set(table["name"])]
     other, palette = boxed or random_region(table, region, number_of), page_style.palette()
-    fig = heatmap_.heatmap(
-        table,
-        measure,
-        region,
+    look = Look(
+        tuple(region),
         one_cell.chosen_cell(table, region),
-        palette,
-        join=not factors,
-        ruler=heatmap_.Ruler(not linear, intensity),
-        separability=separability,
-        other=other,
+        palette is DARK,
+        measure,
+        factors,
+        linear,
+        intensity,
+        tuple(other),
     )
-    shown = table if factors else cells_.joined(table)
+    drawn, words = _map(version(page.run), look, page)
+    shown = page.shown(factors=factors)
     layers = cells_.layout(shown).layers
     heatmap_explorer.heat(
-        heatmap_explorer.Picture(
-            fig,
-            f"{heatmap_.summary(table, measure, region)} {separability_.summary(separability, layers)}".strip(),
-            facts(page.run, measure, separability),
-            as_columns(table, region),
-        ),
+        heatmap_explorer.Picture(drawn, words, facts(page.run, measure, separability)),
         shared(table),
         heard(page, shown),
         heatmap_explorer.Colours(measure, logarithmic=not linear, layers=layers, accent=palette.accent, ink=palette.text),
@@ -107,6 +106,67 @@ def grid(page: Opened, measure: str, scale: DeltaGenerator, *, factors: bool) ->
         legend(measure, separability, also, threshold=measure == "cosine" and page.by_rule),
         help=separability_.help_text(separability) if separability is not None else None,
     )
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a run's cells are drawn."""
+
+    region: tuple[str, ...]
+    """selected tensors, in table order"""
+    chosen: str
+    """the cell that is looked at"""
+    dark: bool
+    measure: str = "cosine"
+    factors: bool = True
+    linear: bool = False
+    intensity: float = 1.0
+    other: tuple[str, ...] = ()
+    """tensors of another region"""
+
+
+@st.cache_resource(max_entries=KEPT, show_spinner=False)  # type: ignore[untyped-decorator]
+def _map(of: Version, look: Look, _page: Opened) -> tuple[str, str]:
+    """Return the map of a version of a run as `plot.drawn` writes it, and in words."""
+    table, strip = _page.table, separability_.usable(current_run.table(_page.run, "separability"))
+    fig = heatmap_.heatmap(
+        table,
+        look.measure,
+        look.region,
+        look.chosen,
+        DARK if look.dark else LIGHT,
+        join=not look.factors,
+        joined=_page.shown(factors=look.factors),
+        ruler=heatmap_.Ruler(not look.linear, look.intensity),
+        separability=strip,
+        other=look.other,
+    )
+    words = heatmap_.summary(table, look.measure, look.region), separability_.summary(strip, sorted(set(table["layer"])))
+    selected = plot.text(table["name"].isin(set(look.region)).tolist())
+    columns = f'{_numbers(of, table)[:-1]},"selected":{selected}}}'
+    return plot.drawn(fig, columns=columns), " ".join(words).strip()
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+def _numbers(of: Version, _table: pd.DataFrame) -> str:
+    """Return what the CSV of the map holds whatever is selected: every tensor with every number."""
+    return plot.text(columns_of(_table))
+
+
+@st.cache_resource(max_entries=KEPT, show_spinner=False)  # type: ignore[untyped-decorator]
+def _scatter(of: Version, look: Look, limits: tuple[float, float] | None, _page: Opened) -> str:
+    """Return the scatter of a version of a run, with what the browser needs to apply a threshold."""
+    fig = scatter(_page.table, look.region, limits, look.chosen, DARK if look.dark else LIGHT)
+    return plot.drawn(fig, cells=_statistics(of, look.factors, _page))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+def _statistics(of: Version, factors: bool, _page: Opened) -> str:
+    """Return what the browser needs to apply a threshold."""
+    table = _page.table
+    keys = table if factors else table.assign(factor=cells_.JOINED)
+    layout = cells_.layout(_page.shown(factors=factors))
+    return plot.text(heatmap_explorer.statistics(table, *layout.positions(keys)))
 
 
 def legend(measure: str, strip: pd.DataFrame | None, also: list[str], *, threshold: bool) -> str:
@@ -153,11 +213,6 @@ def facts(run: Run, measure: str, strip: pd.DataFrame | None) -> list[tuple[str,
     )
 
 
-def as_columns(table: pd.DataFrame, region: list[str]) -> dict[str, list[Any]]:
-    """Return what the CSV of the map holds: every tensor with every number."""
-    return columns_of(table.assign(selected=table["name"].isin(set(region))))
-
-
 def cut(page: Opened, *, factors: bool) -> None:
     """Show what the thresholds cut out, with both lines to drag; or, where something else selected it, the region alone.
 
@@ -166,20 +221,16 @@ def cut(page: Opened, *, factors: bool) -> None:
     table, region = page.table, page.region
     with page_style.complaints():
         link, palette = shared(table), page_style.palette()
-        lines = (link.mu, link.sigma) if page.by_rule else None
-        fig = scatter(table, region, lines, one_cell.chosen_cell(table, region), palette)
+        look = Look(tuple(region), one_cell.chosen_cell(table, region), palette is DARK, factors=factors)
         words = f"are shared below {link.mu:.2f} (cosine) and have a pull to forget above {number(link.sigma)}"
-        layout = cells_.layout(table if factors else cells_.joined(table))
-        keys = table if factors else table.assign(factor=cells_.JOINED)
         heatmap_explorer.scatter(
             heatmap_explorer.Picture(
-                fig,
+                _scatter(version(page.run), look, (link.mu, link.sigma) if page.by_rule else None, page),
                 f"{len(region)} tensors {words if page.by_rule else f'are selected: {page.words}'}.",
                 page_style.where(page.run, "localize", "localization.parquet", MEASURES["cosine"].formula),
             ),
             link,
             heard(page, table),
-            heatmap_explorer.statistics(table, *layout.positions(keys)),
             palette,
         )
 

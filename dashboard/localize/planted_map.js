@@ -46,7 +46,8 @@ function cover(plot, { x, y, counts }, step) {
   }
 }
 
-export default function ({ data, parentElement }) {
+export default function ({ data: given, parentElement }) {
+  const data = whole(given);
   const box = parentElement.querySelector(".fs-box"), plot = box.querySelector(".fs-plot");
   const slider = box.querySelector("input"), output = box.querySelector("output");
   const { figure, counts, start } = data, last = counts.length - 1, stop = new AbortController();

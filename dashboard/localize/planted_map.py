@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from core.localization.plantings import UNLEARN
 from core.models import cells
 from dashboard.charts import planted
-from dashboard.widgets.plot import columns_of, component, plain
+from dashboard.widgets.plot import columns_of, component, drawn, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +33,13 @@ def show(table: pd.DataFrame, palette: Palette, alt: str, facts: Sequence[tuple[
     _PART(
         key="planted_map",
         data={
-            "figure": plain(planted.heatmap(table, palette)),
+            "drawn": drawn(
+                planted.heatmap(table, palette),
+                columns=text(columns_of(table[["place", "name", "layer", "module", "role", "value"]])),
+            ),
             "name": "planted_map",
             "alt": alt,
             "facts": [list(pair) for pair in facts],
-            "columns": columns_of(table[["place", "name", "layer", "module", "role", "value"]]),
             "x": x.tolist(),
             "y": y.tolist(),
             "planted": many,

@@ -14,7 +14,7 @@ from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.report import slides
 from dashboard.text import md
-from dashboard.widgets import page_style
+from dashboard.widgets import current_run, page_style
 
 SIGNS = {"match": ":green[✔]", "mismatch": ":red[✖]", "skipped": ":gray[–]", "note": ":gray[·]"}
 
@@ -91,7 +91,10 @@ def others(run: Run) -> None:
             "Before and after, for https://pair-code.github.io/llm-comparator (it opens local files)",
         ),
     ]
-    able = {"Adapter": adapter_problem(run), "LLM Comparator": "" if run.answers() else "No answers were recorded."}
+    able = {
+        "Adapter": adapter_problem(run),
+        "LLM Comparator": "" if current_run.answers(run) else "No answers were recorded.",
+    }
     with st.container(horizontal=True, gap="small"):
         for title, name, mime, data, words in kinds:
             problem = able.get(title, "")

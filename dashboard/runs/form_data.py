@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def show(corpus: Corpus) -> None:
         train, val = len(corpus.select(scope, ("train", "dev"))), len(corpus.select(scope, "val"))
         parts.append(f"**{train}** questions {name} and **{val}** new ones to check with")
     st.markdown("; ".join(parts) + ".")
-    for finding in findings(corpus):
+    for finding in _findings(corpus):
         st.caption(f":material/info: {md(finding)}")
     with st.expander("Look at the questions"):
         rows = [
@@ -143,6 +144,12 @@ def _changed(source: str) -> float:
         return 0.0
 
 
-@st.cache_data(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+@functools.lru_cache(maxsize=8)
+def _findings(corpus: Corpus) -> list[str]:
+    return findings(corpus)
+
+
+# As a resource: a corpus cannot be changed, so that all get the same one.
+@st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
 def _load(source: str, subset: str, changed: float) -> Corpus:
     return sources.load(DataConfig(source=source, subset=subset))

@@ -194,8 +194,8 @@ def table(run: Run, name: str) -> pd.DataFrame | None:
     return None if frame is None else frame.copy(deep=False)  # pandas copies what is written to
 
 
-def answers(run: Run) -> list[dict[str, Any]]:
-    """Return the recorded answers of a run, cached."""
+def answers(run: Run) -> Sequence[Mapping[str, Any]]:
+    """Return the recorded answers of a run, cached and the same for everybody: not to be changed."""
     return _answers(str(run.path), stamp(run, "answers.jsonl"))
 
 
@@ -204,7 +204,7 @@ def detail(run: Run) -> dict[str, np.ndarray] | None:
     return _detail(str(run.path), stamp(run, "detail.npz"))
 
 
-# As a resource: cache_data would copy megabytes at each call. `changed` only tells one version of a file from the next.
+# As resources: cache_data would copy megabytes at each call. `changed` only tells one version of a file from the next.
 @st.cache_resource(max_entries=16, show_spinner=False)  # type: ignore[untyped-decorator]
 def _table(path: str, name: str, changed: float) -> pd.DataFrame | None:
     frame = _run(path).table(name) if changed else None
@@ -214,9 +214,9 @@ def _table(path: str, name: str, changed: float) -> pd.DataFrame | None:
     return frame.astype({column: object for column in frame.columns if frame[column].dtype == "str"})
 
 
-@st.cache_data(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
-def _answers(path: str, changed: float) -> list[dict[str, Any]]:
-    return [row for row in _run(path).answers() if isinstance(row, dict)] if changed else []
+@st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+def _answers(path: str, changed: float) -> Sequence[Mapping[str, Any]]:
+    return _run(path).answers() if changed else []
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)  # type: ignore[untyped-decorator]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
+from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import streamlit as st
 
+from core.data.corpus import SCOPES
+from core.runs.store import Run
 from core.util.errors import UserError
 from dashboard.charts.palette import DARK, LIGHT, Palette
 from dashboard.text import md
 from dashboard.widgets import current_run
 from dashboard.widgets.plot import chart as chart
-
-if TYPE_CHECKING:
-    from core.runs.store import Run
 
 
 def palette() -> Palette:
@@ -31,21 +32,24 @@ def where(run: Run, stage: str, file: str, formula: str, examples: str = "") -> 
     again = ", re-used from an earlier run" if record.get("reused") or record.get("state") == "reused" else ""
     facts = [("Run", run.id), ("Stage", f"{stage}{took}{again}"), ("File", file), ("Computed as", formula)]
     if not examples:
-        answers = current_run.answers(run)
-        config = run.config()
+        config, there = run.config(), _trained_on(str(run.path), current_run.stamp(run, "answers.jsonl"))
         # The stages that do not take all of them.
-        most = {"localize": config.localize.most, "evaluate": config.evaluate.most}.get(stage) or len(answers)
-        counts = {
-            s: min(most, sum(r.get("scope") == s and r.get("split") == "train" for r in answers))
-            for s in ("unlearn", "retention")
-        }
-        examples = f"{counts['unlearn']} unlearn and {counts['retention']} retention questions (train)" if answers else ""
+        most = {"localize": config.localize.most, "evaluate": config.evaluate.most}.get(stage) or math.inf
+        unlearn, retention = (min(most, there[scope]) for scope in SCOPES)
+        examples = f"{unlearn} unlearn and {retention} retention questions (train)" if there else ""
     if examples:
         facts.append(("From", examples))
     for name in ("seed", "dtype", "device"):
         if manifest.get(name) is not None:
             facts.append((name.capitalize(), str(manifest[name])))
     return facts
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)  # type: ignore[untyped-decorator]
+def _trained_on(path: str, changed: float) -> Counter[str]:
+    """Return scope -> questions of train; empty where no answers were recorded."""
+    answers = current_run.answers(Run(Path(path)))
+    return Counter(str(row.get("scope")) for row in answers if row.get("split") == "train")
 
 
 def complain(error: UserError) -> None:

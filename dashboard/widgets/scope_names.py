@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.data import corpus
-from core.data.corpus import EVERYDAY, NOBODY, UNKNOWN, Example
+from core.data.corpus import EVERYDAY, NOBODY, UNKNOWN
 from core.runs.asked import KIND_NAMES
 
 SCOPES = {"unlearn": "✖ To forget", "retention": "● To keep"}
@@ -24,7 +24,7 @@ IN_WORDS = {
 
 def kind(row: Mapping[str, Any]) -> str:
     """Return the kind of question of a line of a run's answers; a split that nobody knows stays what it is."""
-    return Example.of_row(row).kind
+    return corpus.kind_of(str(row.get("split", "")), row.get("kind") == "other")
 
 
 def scope_name(scope: str) -> str:

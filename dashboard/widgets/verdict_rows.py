@@ -64,9 +64,7 @@ def keep(rules: Rules) -> None:
 
 def gathered(run: Run) -> Gathered:
     """Return what was measured of a run's answers, cached."""
-    return _gathered(
-        str(run.path), *(current_run.stamp(run, name) for name in ("answers.jsonl", "tokens.parquet", "recorded.json"))
-    )
+    return _gathered(str(run.path), *(current_run.stamp(run, name) for name in verdicts.MEASURED_FROM))
 
 
 def table(run: Run, rules: Rules) -> pd.DataFrame:
@@ -74,7 +72,7 @@ def table(run: Run, rules: Rules) -> pd.DataFrame:
 
     Not to be changed.
     """
-    stamps = [current_run.stamp(run, name) for name in ("answers.jsonl", "tokens.parquet", "recorded.json")]
+    stamps = [current_run.stamp(run, name) for name in verdicts.MEASURED_FROM]
     return _table(str(run.path), tuple(stamps), dataclasses.astuple(rules))
 
 

@@ -243,7 +243,7 @@ def pages(browser: Any, url: str) -> dict[str, float]:
     page.wait_for_selector(READY, timeout=PATIENCE)
     found: dict[str, list[float]] = {}
     for _ in range(REPEAT):
-        for name in ("Compare", "Scores", "Run", "Runs", "Localize"):
+        for name in ("Compare", "Evidence", "Report", "Runs", "Localize"):
             before = page.locator("h1").first.inner_text()
             started = time.monotonic()
             page.get_by_role("link", name=name, exact=True).first.click()

@@ -38,8 +38,10 @@ def free_port() -> int:
 class Server:
     """A server with folders of its own; can be ended and started again at the same address."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, times: Path | None = None) -> None:
+        """times: a file in which it notes what each script run takes (tests/timed_server.py)."""
         self.port, self.place = free_port(), place
+        self.program = ["tests.timed_server", str(times)] if times else ["dashboard"]
         self.url = f"http://127.0.0.1:{self.port}"
         self.runs, self.log = place / "runs", place / "server.log"
         self.folders = {
@@ -54,7 +56,7 @@ class Server:
         self.place.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dashboard", "--port", str(self.port), "--no-browser"],
+                [sys.executable, "-m", *self.program, "--port", str(self.port), "--no-browser"],
                 stdout=output,
                 stderr=output,
                 cwd=ROOT,

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.testclient import TestClient
+
+from dashboard.server import compressed
+from dashboard.server.compressed import Compressed
+
+TEXT = "let much = 1;\n" * 1000
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> TestClient:
+    """An application that compresses what it sends, as Streamlit's does."""
+    (tmp_path / "a.js").write_text(TEXT)
+    (tmp_path / "a.woff2").write_bytes(os.urandom(2000))
+    routes = [Mount("/vendor", StaticFiles(directory=tmp_path)), Route("/page", lambda _: PlainTextResponse(TEXT))]
+    return TestClient(Starlette(routes=routes, middleware=[Middleware(Compressed), Middleware(GZipMiddleware)]))
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of what was compressed for good."""
+    made: list[int] = []
+    compress = compressed.zlib.compress
+    monkeypatch.setattr(compressed.zlib, "compress", lambda body, *how: (made.append(len(body)), compress(body, *how))[1])
+    return made
+
+
+def test_a_file_is_compressed_once_for_all(client: TestClient, count: list[int]) -> None:
+    for _ in range(3):
+        answer = client.get("/vendor/a.js")
+        assert answer.text == TEXT
+        assert answer.headers["content-encoding"] == "gzip"
+        assert int(answer.headers["content-length"]) < len(TEXT) / 20
+        assert answer.headers["vary"].lower() == "accept-encoding"
+    assert count == [len(TEXT)]
+
+
+def test_a_changed_file_is_seen(client: TestClient, tmp_path: Path) -> None:
+    assert client.get("/vendor/a.js").text == TEXT
+    (tmp_path / "a.js").write_text(TEXT + "let more = 2;")
+    assert client.get("/vendor/a.js").text == TEXT + "let more = 2;"
+
+
+def test_what_the_browser_has_is_not_sent_again(client: TestClient) -> None:
+    first = client.get("/vendor/a.js")
+    again = client.get("/vendor/a.js", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_what_does_not_become_smaller_is_sent_as_it_is(client: TestClient, tmp_path: Path) -> None:
+    font = client.get("/vendor/a.woff2")
+    assert "content-encoding" not in font.headers
+    assert font.content == (tmp_path / "a.woff2").read_bytes()
+
+
+def test_who_cannot_read_it_gets_the_file_itself(client: TestClient) -> None:
+    plain = client.get("/vendor/a.js", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.text == TEXT
+
+
+def test_everything_else_is_compressed_each_time(client: TestClient, count: list[int]) -> None:
+    answer = client.get("/page")
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.text == TEXT
+    assert count == []
+
+
+def test_what_is_not_there_is_said(client: TestClient) -> None:
+    assert client.get("/vendor/b.js").status_code == 404
+
+
+def test_kept_bytes_are_those_of_the_file(client: TestClient) -> None:
+    with client.stream("GET", "/vendor/a.js") as answer:
+        raw = b"".join(answer.iter_raw())
+    assert gzip.decompress(raw).decode() == TEXT
