@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.models import cells as cells_
-from dashboard.widgets.plot import component, plain
+from core.util.paths import ASSETS
+from dashboard.widgets.plot import SHELL, component, plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from dashboard.charts.base import Figure
     from dashboard.charts.palette import Palette
 
-_PART = component(Path(__file__).with_suffix(""))
+_PART = component(Path(__file__).with_suffix(""), SHELL, ASSETS / "report" / "threshold")
 
 
 @dataclass(frozen=True)
