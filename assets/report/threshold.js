@@ -114,7 +114,7 @@ function overlay(plot) {
 }
 
 function outlinesOf(plot) {
-  const lines = plot.data.filter((one) => one.type === "scatter"), drawn = plot.querySelectorAll(".scatterlayer .trace");
+  const lines = plot.data.filter((one) => one.type === "scatter" && one.x?.length), drawn = plot.querySelectorAll(".scatterlayer .trace");
   return [...drawn].filter((_, i) => lines[i]?.name.startsWith("outline"));
 }
 

@@ -8,11 +8,12 @@ never run.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -55,7 +56,7 @@ def page(template: str, data: Mapping[str, Any], policy: str, seal: str, **more:
     policy: its Content-Security-Policy. seal: SHA-256 of the data. more: what the template asks for besides what they say;
     place: where a page of a site stands among the others.
     """
-    try:
+    with of_report():
         return (
             environment()
             .get_template(template)
@@ -73,7 +74,16 @@ def page(template: str, data: Mapping[str, Any], policy: str, seal: str, **more:
                 **({"place": None, "island": ""} | more),
             )
         )
-    except (KeyError, TypeError, AttributeError) as error:
+
+
+@contextlib.contextmanager
+def of_report() -> Iterator[None]:
+    """Raise UserError for what goes wrong with data that are no report's."""
+    from jinja2 import UndefinedError
+
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise UserError(
             f"These are not the data of a report ({type(error).__name__}: {error}).", "Make the report again."
         ) from error

@@ -41,8 +41,8 @@ LARGEST_TEXT = 4000
 ROOM = 150_000
 """characters of examples that a report holds, which makes 1 MB of it; of more, evenly many of each outcome, and it says
 so"""
-WHOLE_ROOM = 500_000
-"""the same of a site, with what probes got out: data and pages that quote them are 3 MB"""
+WHOLE_ROOM = 400_000
+"""the same of a site, whose data and pages about a run are then 3.5 MB"""
 MOST_BACK = 24
 """answers that a site shows of what a probe got out"""
 TEXTS = ("truth", "before", "after", "never", "retrained", "why")

@@ -104,14 +104,13 @@ def listing(target: Path) -> dict[str, Any] | None:
 
 def draw(data: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     """Return path -> content of a site's files, from its runs' data. Raises UserError for data that are no report's."""
-    texts, listed = _shared(), []
-    for folder, one in zip(_folders(data), data, strict=True):
-        listed.append({"folder": folder, "data": one, "slides": slides.content(one)})
-        texts |= {f"{folder}/{name}": text for name, text in _of_run(one).items()}
-    place = Place()
-    texts["index.html"] = (
-        html_page.environment().get_template("index.html").render(runs=listed, place=place, policy=POLICY, island="")
-    )
+    with html_page.of_report():
+        texts, listed = _shared(), []
+        for folder, one in zip(_folders(data), data, strict=True):
+            listed.append({"folder": folder, "data": one, "slides": slides.content(one)})
+            texts |= {f"{folder}/{name}": text for name, text in _of_run(one).items()}
+        index = html_page.environment().get_template("index.html")
+        texts["index.html"] = index.render(runs=listed, place=Place(), policy=POLICY, island="")
     made = {name: text.encode("utf-8") for name, text in texts.items()}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(made.items())}
     runs = [{"id": entry["data"]["run"]["id"], "folder": entry["folder"]} for entry in listed]
