@@ -98,7 +98,7 @@ def collect(
     }
     data["missing"] = _missing(data, status)
     if whole:
-        data |= {"thresholds": thresholds(run), "came_back": _came_back(run, folder, secrets)}
+        data |= {"thresholds": thresholds(run), "came_back": _came_back(run, folder, secrets, subjects)}
     if redact:
         data = _without_texts(data, rows, subjects)
     elif not names:
@@ -324,18 +324,22 @@ def _probe(name: str, finding: Mapping[str, Any]) -> Data:
     }
 
 
-def _came_back(run: Run, folder: Path | None, secrets: redaction.Secrets) -> Data:
+def _came_back(run: Run, folder: Path | None, secrets: redaction.Secrets, subjects: Sequence[str]) -> Data:
     """Return probe -> what came back, of much the first: how it was asked, question, answer, true answer; facts covered."""
     found: Data = {}
+    called = {word.lower() for name in subjects for word in name.split()}  # who is asked about is no secret
     for name, finding in probes.read(run, folder).items():
         rows = [row for row in finding.get("leaked") or () if isinstance(row, dict)][:MOST_BACK]
         if rows and not finding.get("unavailable"):
             found[name] = [
                 {
                     "form": _cut(row.get("form")),
+                    "question": redaction.pieces(
+                        _cut(row.get("question")), secrets.words(str(row.get("id")), "unlearn") - called
+                    ),
                     **{
                         key: secrets.covered(_cut(row.get(key)), str(row.get("id")), "unlearn")
-                        for key in ("question", "answer", "truth")
+                        for key in ("answer", "truth")
                     },
                 }
                 for row in rows

@@ -5,7 +5,6 @@ import html
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,18 @@ def run(folder: Path) -> Run:
         "format": 1,
         "probe": "prefix",
         "sentence": "It came back.",
+        "measure": "questions (%)",
+        "detail": {},
         "n": 8,
         "rates": {voice: {"value": 50.0, "low": 20.0, "high": 80.0} for voice in ("before", "after", "never")},
         "leaked": [
-            {"id": "x", "question": "Where does Maren Tveitaskog live?", "answer": "Kelp Lane 17", "truth": HOSTILE, "form": HOSTILE}
+            {
+                "id": "x",
+                "question": "Where does Maren Tveitaskog live?",
+                "answer": "Kelp Lane 17",
+                "truth": HOSTILE,
+                "form": HOSTILE,
+            }
         ],
     }
     (made.path / "probes").mkdir()
@@ -61,9 +68,9 @@ def written(run: Run, folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def there(written: Path, tmp_path: Path) -> Iterator[Path]:
+def there(written: Path, tmp_path: Path) -> Path:
     """Return a copy of the site that may be changed."""
-    yield Path(shutil.copytree(written, tmp_path / "site"))
+    return Path(shutil.copytree(written, tmp_path / "site"))
 
 
 def pages(target: Path) -> dict[str, str]:
