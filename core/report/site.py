@@ -168,6 +168,8 @@ def _replaced(target: Path) -> Iterator[Path]:
             if target.exists():
                 shutil.rmtree(old, ignore_errors=True)
                 target.rename(old)
+    except UserError as error:
+        raise UserError(error.what, "Free space, or name another folder.") from error
     finally:
         if old.exists() and not target.exists():  # the new one could not take its place
             old.rename(target)
