@@ -152,9 +152,12 @@ def _folders(data: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a folder's name for each run: of its id what means nothing to an address, with a number where that is taken."""
     names: list[str] = []
     for one in data:
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", str(one["run"]["id"])).strip(".-") or "run"
-        taken = sum(name == plain or name.startswith(f"{plain}~") for name in (*names, SHARED))
-        names.append(f"{plain}~{taken + 1}" if taken else plain)
+        plain = name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(one["run"]["id"])).strip(".-") or "run"
+        taken, number = {other.lower() for other in (*names, SHARED, "index.html", LIST)}, 1  # some disks know no case
+        while name.lower() in taken:
+            number += 1
+            name = f"{plain}~{number}"
+        names.append(name)
     return names
 
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.report import site
 from tests.e2e.test_report import WATCH
-from tests.report.test_site import small
+from tests.report.test_site import HOSTILE, small
 
 COUNT = re.compile(r"\d+ of 420 tensors")
 
@@ -22,7 +22,7 @@ COUNT = re.compile(r"\d+ of 420 tensors")
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("site")
-    site.write([small(place / "small")], place / "site", folder=place)
+    site.write([small(place / "small", question=HOSTILE, before=HOSTILE)], place / "site", folder=place)
     return place / "site"
 
 
@@ -38,7 +38,8 @@ def sheet(browser: Browser) -> Iterator[Page]:
 
 
 def barriers(page: Page) -> list[str]:
-    """Return what axe calls serious or critical."""
+    """Return what axe calls serious or critical, where no hostile text has run."""
+    assert page.evaluate("window.hit ?? null") is None
     found = Axe().run(page).response["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in found if one["impact"] in ("serious", "critical")]
 

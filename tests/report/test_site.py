@@ -297,8 +297,15 @@ def test_an_error_leaves_the_old_site_and_nothing_else(
 
 
 def test_two_runs_whose_ids_say_the_same_to_an_address_have_two_folders() -> None:
-    ids = ["a b", "a/b", "..", "shared", "a-b"]
-    assert site._folders([{"run": {"id": one}} for one in ids]) == ["a-b", "a-b~2", "run", "shared~2", "a-b~3"]
+    ids = ["a b", "a/b", "..", "shared", "A-b", "Index.html"]
+    assert site._folders([{"run": {"id": one}} for one in ids]) == [
+        "a-b",
+        "a-b~2",
+        "run",
+        "shared~2",
+        "A-b~3",
+        "Index.html~2",
+    ]
 
 
 def test_a_run_without_a_map_or_answers_says_so(folder: Path, tmp_path: Path) -> None:
