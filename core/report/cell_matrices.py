@@ -59,8 +59,9 @@ def thresholds(run: Run) -> dict[str, Any] | None:
     x, y = cells.layout(table).positions(table)
     limits = region.get("limits") if isinstance(region, dict) else None
     rule = region.get("rule") if isinstance(region, dict) else None
-    own = isinstance(rule, dict) and rule.get("name") == Located.name and isinstance(limits, list) and len(limits) == 2
-    mu, sigma = limits if own else Located().limits(table)
+    by_rule = isinstance(rule, dict) and rule.get("name") == Located.name
+    own = limits if by_rule and isinstance(limits, list) and len(limits) == 2 else None
+    mu, sigma = own or Located().limits(table)
     live = table["has_gradient"].to_numpy(bool)
     return {
         "cos": table["cos"].tolist(),  # every digit: a threshold may lie between two values
@@ -72,7 +73,7 @@ def thresholds(run: Run) -> dict[str, Any] | None:
         "y": y.tolist(),
         "mu": float(mu),
         "sigma": float(sigma),
-        "own": own,
+        "own": own is not None,
         "inset": cells.INSET,
     }
 

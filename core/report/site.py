@@ -80,10 +80,10 @@ def check(target: Path) -> None:
     """Refuse a place that holds anything but a site: what is replaced must be ours. Raises UserError."""
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file, not a folder.", "Name a new folder.")
-    there = present(target)
-    if there and (known := listing(target)) is None:
+    there, known = present(target), listing(target)
+    if there and known is None:
         raise UserError(f"{target} is not empty, and no site of ours.", "Name a new folder.")
-    if there and (others := sorted(there - {LIST, *known["files"]})):
+    if known and (others := sorted(there - {LIST, *known["files"]})):
         raise UserError(f"{target} also holds {others[0]}, which is not of the site.", "Move it away, or name a new folder.")
 
 
@@ -105,7 +105,7 @@ def listing(target: Path) -> dict[str, Any] | None:
 def draw(data: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     """Return path -> content of a site's files, from its runs' data. Raises UserError for data that are no report's."""
     with html_page.of_report():
-        texts, listed = _shared(), []
+        texts, listed = _shared(), list[dict[str, Any]]()
         for folder, one in zip(_folders(data), data, strict=True):
             listed.append({"folder": folder, "data": one, "slides": slides.content(one)})
             texts |= {f"{folder}/{name}": text for name, text in _of_run(one).items()}
