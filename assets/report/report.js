@@ -1,9 +1,10 @@
-// What can be done with a report: uncover words, filter answers, colour the cells, present. It asks no network.
+// What can be done with a report, and on the pages of a site: uncover words, filter answers, colour the cells, present. What
+// a page has not got is passed over. It asks no network.
 "use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const data = window.forgetscopeData ?? JSON.parse(document.getElementById("data").textContent);
   const by = (id) => document.getElementById(id);
-  document.querySelector(".tools").hidden = false;
+  for (const tools of document.querySelectorAll(".tools")) tools.hidden = false;
 
   // -- covered words
   function reveal() {
@@ -13,7 +14,7 @@
   }
   by("reveal")?.addEventListener("click", reveal);
   document.addEventListener("reveal", () => { if (!data.redacted) reveal(); });
-  by("print").addEventListener("click", () => window.print());
+  by("print")?.addEventListener("click", () => window.print());
 
   // -- answers
   const FIRST = 24;
@@ -21,7 +22,7 @@
   const order = (one) => { const place = worst.indexOf(one.dataset.verdict); return place < 0 ? worst.length : place; };
   let all = false;
   function filter() {
-    const wanted = { scope: by("scope-filter").value, verdict: by("verdict-filter").value, kind: by("kind-filter").value };
+    const wanted = { scope: by("scope-filter").value, verdict: by("verdict-filter").value, kind: by("kind-filter").value, who: by("who-filter")?.value };
     const words = (by("search")?.value ?? "").toLowerCase();
     const found = examples.filter((one) => Object.entries(wanted).every(([key, value]) => !value || one.dataset[key] === value)
       && (!words || one.textContent.toLowerCase().includes(words)));
@@ -34,15 +35,15 @@
   if (examples.length) {
     examples.sort((a, b) => order(a) - order(b)).forEach((one) => by("examples").append(one));
     by("filters").hidden = false;
-    for (const id of ["scope-filter", "verdict-filter", "kind-filter", "search"]) by(id)?.addEventListener("input", filter);
+    for (const id of ["scope-filter", "verdict-filter", "kind-filter", "who-filter", "search"]) by(id)?.addEventListener("input", filter);
     by("more").addEventListener("click", () => { all = !all; filter(); });
     filter();
   }
 
   // -- settings as a file, from the browser's memory
   const save = by("save-config");
-  save.hidden = false;
-  save.addEventListener("click", () => {
+  if (save) save.hidden = false;
+  save?.addEventListener("click", () => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([`${JSON.stringify(data.manifest.config, null, 1)}\n`], { type: "application/json" }));
     link.download = "config.json";
@@ -83,10 +84,10 @@
     const ticks = picture.layers.map((_, i) => i).filter((i) => i % (every === 1 ? 1 : Math.max(every, 5)) === 0);
     const axis = { zeroline: false, showgrid: false, fixedrange: true, automargin: true, tickfont: { color: c.muted, size: 12 }, title: { font: { color: c.muted, size: 13 } } };
     const last = z.length - 1;
-    window.Plotly.react(plot, [
-      { ...common, z, text, hovertemplate: "%{text}<extra></extra>", colorbar: bar, hoverongaps: key === "change" },
-      { type: "scatter", mode: "markers", ...picture.dead, marker: { symbol: "line-ne-open", size: 10, color: c.muted }, hoverinfo: "skip" },
-      { type: "scatter", mode: "lines", ...picture.outline, line: { color: c.text, width: 1.8 }, hoverinfo: "skip" },
+    const drawing = window.Plotly.react(plot, [
+      { ...common, name: "all", z, text, hovertemplate: "%{text}<extra></extra>", colorbar: bar, hoverongaps: key === "change" },
+      { type: "scatter", mode: "markers", name: "no gradient", ...picture.dead, marker: { symbol: "line-ne-open", size: 10, color: c.muted }, hoverinfo: "skip" },
+      { type: "scatter", mode: "lines", name: "outline", ...picture.outline, line: { color: c.text, width: 1.8 }, hoverinfo: "skip" },
     ], {
       height: Math.min(1000, 27 * z.length + 110), width: plot.clientWidth, margin: { l: 8, r: 8, t: 8, b: 8 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       showlegend: false, dragmode: false, font: { family: "Inter, system-ui, sans-serif", size: 13, color: c.text }, hoverlabel: { bgcolor: c.paper, font: { color: c.text } },
@@ -94,15 +95,18 @@
       yaxis: { ...axis, range: [last + 0.6, -0.6], tickvals: picture.rows.map((row) => row.at), ticktext: picture.rows.map((row) => literal(row.name)) },
     }, { displayModeBar: false, responsive: false, showTips: false, showSendToCloud: false });
     plot.dataset.drawn = "true";
+    drawing.then(() => plot.dispatchEvent(new Event("drawn")));
   }
-  if (picture) {
+  if (picture && plot) {
+    plot.addEventListener("redraw", draw);
     by("measure").addEventListener("input", draw);
     dark.addEventListener("change", draw);
     new ResizeObserver(() => { if (plot.clientWidth && plot.clientWidth !== plot._width) { plot._width = plot.clientWidth; draw(); } }).observe(plot);
   }
 
   // -- presenting
-  const stage = by("stage"), box = stage.querySelector(".slides");
+  const stage = by("stage"), box = stage?.querySelector(".slides");
+  if (!stage) return;
   function leave() {
     stage.hidden = true;
     document.body.classList.remove("presenting");

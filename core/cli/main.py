@@ -76,7 +76,8 @@ VERBS = {
         "core.cli.probes:options",
     ),
     "report": Verb("write a run's report, one HTML file for anybody", "core.cli.report:report", "core.cli.report:options"),
-    "verify": Verb("is a run, or a report, what it says?", "core.cli.verify:verify", "core.cli.verify:options"),
+    "site": Verb("write runs as a site without a server", "core.cli.report:site", "core.cli.report:site_options"),
+    "verify": Verb("is a run, a report or a site, what it says?", "core.cli.verify:verify", "core.cli.verify:options"),
     "harness": Verb(
         "lm-evaluation-harness tasks (needs pip install lm-eval)",
         "core.cli.lm_eval_harness:harness",

@@ -1,14 +1,15 @@
-"""The verb verify: is a run, or a report, what it says?"""
+"""The verb verify: is a run, a report or a site, what it says?"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from core.cli import progress_bar
 from core.cli.terminal import note, out
-from core.report import verify_model, verify_report, verify_run
+from core.report import site, verify_model, verify_report, verify_run
 from core.report.verify_run import SKIPPED, Check
 from core.runs import store
 from core.runs.store import Run
@@ -19,7 +20,7 @@ SIGNS = {"match": "✔", "mismatch": "✖", "skipped": "–", "note": "·"}
 
 def options(command: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
-    command.add_argument("id", metavar="RUN|REPORT.html")
+    command.add_argument("id", metavar="RUN|REPORT.html|SITE")
     command.add_argument("--no-model", action="store_true", help="do not ask the model again")
     command.add_argument(
         "--sample", metavar="N", type=int, default=8, help="examples that the model is asked again (default: 8)"
@@ -40,7 +41,7 @@ KINDS = {
 
 
 def verify(given: argparse.Namespace) -> int:
-    """Check a run or a report; exit 1 where anything does not match."""
+    """Check a run, a report or a site; exit 1 where anything does not match."""
     if given.sample < 1:
         raise UserError(f"--sample is {given.sample}.", "Give at least 1, or --no-model.")
     checks = []
@@ -55,14 +56,22 @@ def verify(given: argparse.Namespace) -> int:
 
 def _checks(given: argparse.Namespace) -> Iterator[Check]:
     folder, path = store.runs_folder(given.runs), Path(given.id)
-    if path.is_file():
+    if (path / site.LIST).is_file():
+        yield from verify_report.verify_site(path, folder)
+        runs = verify_report.runs_of(path, folder)
+    elif path.is_file():
         yield from verify_report.verify(path, folder)
         data = verify_report.read(path)[2]
-        run = verify_report.run_of(data, folder) if data else None
-        if run is None:
-            return
+        runs = [run] if data and (run := verify_report.run_of(data, folder)) else []
     else:
-        run = store.find(given.id, folder)
+        runs = [store.find(given.id, folder)]
+    for run in runs:
+        of = f"{run.id}: " if len(runs) > 1 else ""
+        for check in _of_run(run, given, folder):
+            yield replace(check, says=f"{of}{check.says}")
+
+
+def _of_run(run: Run, given: argparse.Namespace, folder: Path) -> Iterator[Check]:
     yield from verify_run.verify(run)
     if given.no_model:
         yield Check("model", SKIPPED, "The model was not asked again (--no-model).")

@@ -1,9 +1,10 @@
 """A run -> files for others: a report that anybody can open, print, present and check, exports, and their verification.
 
 `collect` (report_data.py) gathers what a report says as one JSON value, `render` (html_page.py) draws it; both give the
-same for the same run, which verify_report.py relies on. report_sentences.py says the numbers in words, redaction.py finds
-what must not be quoted. Exports: answers, tables, the model with its card. May use everything below it, jobs included;
-loads no model library but where an export needs the weights. Begin with report_data.py.
+same for the same run, which verify_report.py relies on. site.py draws runs as pages, from the same data and templates.
+report_sentences.py says the numbers in words, redaction.py finds what must not be quoted. Exports: answers, tables, the
+model with its card. May use everything below it, jobs included; loads no model library but where an export needs the
+weights. Begin with report_data.py.
 """
 
 from __future__ import annotations

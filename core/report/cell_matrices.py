@@ -10,6 +10,7 @@ import pandas as pd
 
 from core.localization.measures import MEASURES
 from core.models import cells
+from core.regions import Located
 from core.runs.store import Run
 
 
@@ -42,6 +43,38 @@ def picture(run: Run) -> dict[str, Any] | None:
         "outline": {"x": x, "y": y},
         "dead": _dead(table, layout),
         "auc": _separability(run, layout.layers),
+    }
+
+
+def thresholds(run: Run) -> dict[str, Any] | None:
+    """Return what a browser needs to apply the paper's thresholds: a value a tensor, its cell, and μ and σ to begin with.
+
+    They are the run's own where its rule has some, else its medians. None where the run has not got these statistics.
+    """
+    table, region = run.table("localization"), run.json("region.json")
+    if table is None or not {"cos", "mag_unlearn", "has_gradient", "rows", "columns"} <= set(table.columns):
+        return None
+    if not table["has_gradient"].any():
+        return None
+    x, y = cells.layout(table).positions(table)
+    limits = region.get("limits") if isinstance(region, dict) else None
+    rule = region.get("rule") if isinstance(region, dict) else None
+    by_rule = isinstance(rule, dict) and rule.get("name") == Located.name
+    own = limits if by_rule and isinstance(limits, list) and len(limits) == 2 else None
+    mu, sigma = own or Located().limits(table)
+    live = table["has_gradient"].to_numpy(bool)
+    return {
+        "cos": table["cos"].tolist(),  # every digit: a threshold may lie between two values
+        "mag": table["mag_unlearn"].tolist(),
+        "live": live.astype(int).tolist(),
+        "drawn": (live & (table["mag_unlearn"] > 0).to_numpy(bool)).astype(int).tolist(),
+        "size": (table["rows"] * table["columns"]).tolist(),
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "mu": float(mu),
+        "sigma": float(sigma),
+        "own": own is not None,
+        "inset": cells.INSET,
     }
 
 

@@ -8,17 +8,18 @@ never run.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from core.metrics import METRICS
-from core.metrics.verdict_rules import VERDICT_NAMES
+from core.metrics.verdict_rules import SAYS, VERDICT_NAMES
 from core.report import report_sentences, slides
 from core.report.assets import FONTS, PLOTLY, font
 from core.runs import asked
@@ -39,34 +40,50 @@ SEAL = re.compile(r'<meta name="forgetscope-data" content="([0-9a-f]{64})">')
 def render(data: Mapping[str, Any]) -> str:
     """Return the report as HTML. Raises UserError for data that are no report's."""
     block = island(data)
-    styles, scripts = style(), [PLOTLY.read_text(encoding="utf-8"), _asset("slides.js") + _asset("report.js")]
+    styles, scripts = style(), [PLOTLY.read_text(encoding="utf-8"), asset("slides.js") + asset("report.js")]
     policy = (
         f"default-src 'none'; script-src {' '.join(_source(script) for script in scripts)}; "
         f"style-src {_source(styles)} 'sha256-{EMPTY_STYLE}'; font-src data:; img-src data:; base-uri 'none'; "
         "form-action 'none'"
     )
-    try:
+    inside = {"style": _ours(styles), "scripts": [_ours(script) for script in scripts], "island": _ours(block)}
+    return page("report.html", data, policy, seal_of(block), **inside)
+
+
+def page(template: str, data: Mapping[str, Any], policy: str, seal: str, **more: Any) -> str:
+    """Return one page about a run, by its template. Raises UserError for data that are no report's.
+
+    policy: its Content-Security-Policy. seal: SHA-256 of the data. more: what the template asks for besides what they say;
+    place: where a page of a site stands among the others.
+    """
+    with of_report():
         return (
             environment()
-            .get_template("report.html")
+            .get_template(template)
             .render(
                 data=data,
                 short=report_sentences.short(data),
                 leaks=report_sentences.leaks(data),
                 changed=report_sentences.changed(data),
-                words=report_sentences,
                 voices=VOICE_NAMES,
                 kinds=KIND_NAMES,
                 slides=slides.content(data),
                 picture=slides.drawing(data["picture"]),
                 policy=policy,
-                style=_ours(styles),
-                scripts=[_ours(script) for script in scripts],
-                island=_ours(block),
-                seal=hashlib.sha256(block.encode()).hexdigest(),
+                seal=seal,
+                **({"place": None, "island": ""} | more),
             )
         )
-    except (KeyError, TypeError, AttributeError) as error:
+
+
+@contextlib.contextmanager
+def of_report() -> Iterator[None]:
+    """Raise UserError for what goes wrong with data that are no report's."""
+    from jinja2 import UndefinedError
+
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, UndefinedError) as error:
         raise UserError(
             f"These are not the data of a report ({type(error).__name__}: {error}).", "Make the report again."
         ) from error
@@ -88,6 +105,11 @@ def island(data: Mapping[str, Any]) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
+def seal_of(block: str) -> str:
+    """Return the SHA-256 that stands for the data."""
+    return hashlib.sha256(block.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def style() -> str:
     """Return the style sheet, fonts inside."""
     faces = "".join(
@@ -95,7 +117,7 @@ def style() -> str:
         f"src:url(data:font/woff2;base64,{base64.b64encode(font(name).read_bytes()).decode()})}}\n"
         for name in FONTS
     )
-    return faces + _asset("slides.css") + _asset("report.css")
+    return faces + asset("slides.css") + asset("report.css")
 
 
 @functools.cache
@@ -115,6 +137,7 @@ def environment() -> Environment:
         "verdict_names": VERDICT_NAMES,
         "marks": report_sentences.MARKS,
         "outcome_name": asked.outcome_name,
+        "says": SAYS,
         "metric_names": {name: metric.title for name, metric in METRICS.items()},
     }
     return jinja
@@ -129,7 +152,8 @@ def short_number(value: float | None, digits: int = 1) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return the text of a file that draws reports."""
     return (ASSETS / "report" / name).read_text(encoding="utf-8")
 
 

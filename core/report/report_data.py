@@ -25,11 +25,11 @@ from core.probes import PROBES
 from core.regions import words as region_words
 from core.report import numbers, redaction
 from core.report.assets import maker
-from core.report.cell_matrices import picture, significant
+from core.report.cell_matrices import picture, significant, thresholds
 from core.runs import labels, store
 from core.runs.scores import Scores
 from core.runs.store import Run
-from core.runs.voices import SPOKEN
+from core.runs.voices import REFERENCES, SPOKEN
 from core.util.errors import UserError
 from core.util.files import clean
 from core.util.safe_read import moment, number
@@ -41,21 +41,35 @@ LARGEST_TEXT = 4000
 ROOM = 150_000
 """characters of examples that a report holds, which makes 1 MB of it; of more, evenly many of each outcome, and it says
 so"""
+WHOLE_ROOM = 400_000
+"""the same of a site, whose data and pages about a run are then 3.5 MB"""
+MOST_BACK = 24
+"""answers that a site shows of what a probe got out"""
+TEXTS = ("truth", "before", "after", "never", "retrained", "why")
+"""what of an example is cut into pieces, of which some are covered"""
 Data = dict[str, Any]
 
 
 def collect(
-    run: Run, *, redact: bool = False, names: bool = False, folder: Path | None = None, made: float | None = None
+    run: Run,
+    *,
+    redact: bool = False,
+    names: bool = False,
+    folder: Path | None = None,
+    made: float | None = None,
+    whole: bool = False,
 ) -> Data:
     """Return what a report of a run says. Raises UserError for a run without readable settings.
 
     redact: leave out questions, answers and subjects' names. names: call those who were to be forgotten by their names, not
     by pseudonyms. folder: where the run's controls are looked for. made: the time that the report bears, seconds since 1970.
+    whole: what a site shows besides: all examples by all voices, what probes got out, and statistics for thresholds.
     """
     config, status = run.config(), run.status()
     rows = run.answers()
     subjects = _named(config, rows)
-    measured, answers = Scores.read_once(run), _answers(run, rows)
+    secrets = redaction.secrets(rows)
+    measured, answers = Scores.read_once(run), _answers(run, rows, secrets, whole)
     data: Data = {
         "format": FORMAT,
         "kind": KIND,
@@ -83,6 +97,8 @@ def collect(
         "widened": _widened(run),
     }
     data["missing"] = _missing(data, status)
+    if whole:
+        data |= {"thresholds": thresholds(run), "came_back": _came_back(run, folder, secrets, subjects)}
     if redact:
         data = _without_texts(data, rows, subjects)
     elif not names:
@@ -199,7 +215,7 @@ def _change(run: Run) -> Data | None:
     return {"inside": side(table[inside]), "outside": side(table[~inside])}
 
 
-def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
+def _answers(run: Run, rows: Sequence[Mapping[str, Any]], secrets: redaction.Secrets, whole: bool) -> Data | None:
     """Return the examples with their answers and verdicts, and the counts of verdicts; None where nothing was asked."""
     if not rows or run.table("tokens") is None:
         return None
@@ -207,10 +223,12 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
     voices = [voice for voice in SPOKEN if voice in frame]
     frame = frame.fillna(dict.fromkeys(voices, ""))  # a voice may have been asked only some of them
     never = {str(row.get("example")): row.get("never") for row in rows}
-    secrets = redaction.secrets(rows)
     kinds = {str(row.get("example")): Example.of_row(row).kind for row in rows}
     frame = frame.assign(kind=[kinds.get(example, "") for example in frame["id"]])
-    examples = [_example(row, never.get(str(row["id"])), secrets) for row in frame.to_dict("records")]
+    records = frame.to_dict("records")
+    examples = [_example(row, never.get(str(row["id"])), secrets) for row in records]
+    if whole:
+        examples = [example | _references(row, secrets) for example, row in zip(examples, records, strict=True)]
     judged = {voice: "verdict" if voice == "after" else f"verdict_{voice}" for voice in SPOKEN}
     counts = Counter(
         (str(row.scope), str(row.kind), voice, str(getattr(row, column)))
@@ -222,7 +240,7 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]]) -> Data | None:
         {"scope": scope, "kind": kind, "voice": voice, "verdict": verdict, "count": count}
         for (scope, kind, voice, verdict), count in sorted(counts.items())
     ]
-    return {"all": len(examples), "examples": _some(examples), "counts": table}
+    return {"all": len(examples), "examples": some(examples, WHOLE_ROOM if whole else ROOM), "counts": table}
 
 
 def _example(row: Mapping[Any, Any], never: Any, secrets: redaction.Secrets) -> Data:
@@ -244,12 +262,18 @@ def _example(row: Mapping[Any, Any], never: Any, secrets: redaction.Secrets) -> 
     }
 
 
-def _some(examples: list[Data]) -> list[Data]:
+def _references(row: Mapping[Any, Any], secrets: redaction.Secrets) -> Data:
+    """Return what the voices that never learned an example's fact say: the one taught without it, and both verdicts."""
+    said = secrets.covered(_cut(row.get("retrained")), str(row["id"]), str(row["scope"]))
+    return {"retrained": said, **{f"verdict_{voice}": str(row.get(f"verdict_{voice}") or "") for voice in REFERENCES}}
+
+
+def some(examples: list[Data], room: int = ROOM) -> list[Data]:
     """Return as many examples as there is room for, evenly many of each scope and outcome, in their order."""
     kinds: dict[tuple[str, str], list[int]] = {}
     for index, example in enumerate(examples):
         kinds.setdefault((example["scope"], example["verdict_after"]), []).append(index)
-    kept, room = set[int](), ROOM
+    kept = set[int]()
     for turn in range(max((len(indices) for indices in kinds.values()), default=0)):
         for indices in kinds.values():
             if turn < len(indices):
@@ -261,7 +285,7 @@ def _some(examples: list[Data]) -> list[Data]:
 
 
 def _size(example: Data) -> int:
-    texts = (piece for name in ("truth", "before", "after", "never", "why") for piece, _ in example[name])
+    texts = (piece for name in TEXTS for piece, _ in example.get(name, ()))
     return len(example["question"]) + sum(map(len, texts))
 
 
@@ -298,6 +322,29 @@ def _probe(name: str, finding: Mapping[str, Any]) -> Data:
         "made": str(finding.get("made") or ""),
         "stale": bool(finding.get("stale")),
     }
+
+
+def _came_back(run: Run, folder: Path | None, secrets: redaction.Secrets, subjects: Sequence[str]) -> Data:
+    """Return probe -> what came back, of much the first: how it was asked, question, answer, true answer; facts covered."""
+    found: Data = {}
+    called = {word.lower() for name in subjects for word in name.split()}  # who is asked about is no secret
+    for name, finding in probes.read(run, folder).items():
+        rows = [row for row in finding.get("leaked") or () if isinstance(row, dict)][:MOST_BACK]
+        if rows and not finding.get("unavailable"):
+            found[name] = [
+                {
+                    "form": _cut(row.get("form")),
+                    "question": redaction.pieces(
+                        _cut(row.get("question")), secrets.words(str(row.get("id")), "unlearn") - called
+                    ),
+                    **{
+                        key: secrets.covered(_cut(row.get(key)), str(row.get("id")), "unlearn")
+                        for key in ("answer", "truth")
+                    },
+                }
+                for row in rows
+            ]
+    return found
 
 
 def _by_hand(run: Run) -> dict[str, str]:
@@ -389,10 +436,12 @@ def _without_texts(data: Data, rows: Sequence[Mapping[str, Any]], subjects: Sequ
     """Leave out every question and answer, and call subjects by a number wherever they are named."""
     names = redaction.aliases(subjects)
     for example in (data["answers"] or {}).get("examples", ()):
-        example |= {"question": "", "truth": [], "before": [], "after": [], "never": [], "why": []}
+        example |= {"question": "", **{key: [] for key in TEXTS if key in example}}
         example["subject"] = names.get(example["subject"], "")
     for subject in data["subjects"]:
         subject["name"] = names[subject["name"]]
+    if "came_back" in data:
+        data["came_back"] = {}
     texts = {
         str(row.get(key)): redaction.LEFT_OUT
         for row in rows

@@ -1,8 +1,8 @@
-"""Is a report whole, and are its numbers those of its run?
+"""Is a report, or a site, whole, and are its numbers those of its run?
 
 A report carries its data with their SHA-256, and is drawn from them alone. So it is drawn again and compared, byte for byte:
 whoever changes a number in the text only, or in the data only, is found. Whoever changes both consistently is found where
-the run is at hand.
+the run is at hand. A site is checked the same way: it lists the SHA-256 of its files, and is drawn again from its data.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.report import assets, html_page, report_data
+from core.report import assets, html_page, report_data, site
 from core.report.verify_run import MATCH, MISMATCH, NOTE, SKIPPED, Check
 from core.runs import store
 from core.runs.store import Run
+from core.util import files, paths
 from core.util.errors import UserError
 from core.util.safe_read import mapping
 
 LARGEST = 64 * 2**20
 """bytes; a report has at most 3 MB"""
-GROWS = ("controls", "probes", "missing", "by_hand")
+GROWS = ("controls", "probes", "missing", "by_hand", "came_back")
 """parts to which later work on a run adds"""
 
 
@@ -58,7 +59,7 @@ def verify(path: Path, folder: Path) -> Iterator[Check]:
     if data is None:
         yield Check("data", MISMATCH, "The data block of the report is damaged.")
         return
-    if seal is None or seal[1] != hashlib.sha256(block.encode("utf-8", "surrogateescape")).hexdigest():
+    if seal is None or seal[1] != html_page.seal_of(block):
         yield Check("data", MISMATCH, "The data block does not have the SHA-256 that stands in the report.")
     else:
         yield Check("data", MATCH, "The data block has the SHA-256 that stands in the report.")
@@ -68,6 +69,66 @@ def verify(path: Path, folder: Path) -> Iterator[Check]:
         yield Check("numbers", SKIPPED, "The report's run is not here, so its numbers were compared with nothing.")
         return
     yield from _numbers(run, data, folder)
+
+
+def verify_site(target: Path, folder: Path) -> Iterator[Check]:
+    """Yield whether a site's files are those that were written, and whether they say what its runs say."""
+    known, there = site.listing(target), site.present(target)
+    if known is None:
+        yield Check("files", MISMATCH, f"{site.LIST} is damaged, so nobody can say what belongs to the site.")
+        return
+    listed = {str(name): str(digest) for name, digest in known["files"].items()}
+    if wrong := sorted(name for name, digest in listed.items() if _sha256(target, name) != digest):
+        yield Check("files", MISMATCH, f"Changed or missing: {_named(wrong)}.")
+    else:
+        yield Check("files", MATCH, f"All {len(listed)} files have the SHA-256 that {site.LIST} has.")
+    if extra := sorted(there - {*listed, site.LIST}):
+        yield Check("files", MISMATCH, f"The site does not know {_named(extra)}: nobody vouches for that.")
+    read = site.datas(target)
+    if damaged := [name for name, data in read if data is None]:
+        yield Check("data", MISMATCH, f"The data are damaged in {_named(damaged)}.")
+        return
+    data = [value for _, value in read if value]
+    yield _drawn_site(target, known, data)
+    for one in data:
+        run = run_of(one, folder)
+        if run is None:
+            name = mapping(one, "run").get("id")
+            yield Check("numbers", SKIPPED, f"The run {name} is not here, so its numbers were compared with nothing.")
+        else:
+            yield from _numbers(run, one, folder)
+
+
+def runs_of(target: Path, folder: Path) -> list[Run]:
+    """Return the runs of a site that are here."""
+    found = (run_of(data, folder) for _, data in site.datas(target) if data)
+    return [run for run in found if run]
+
+
+def _drawn_site(target: Path, known: Mapping[str, Any], data: list[dict[str, Any]]) -> Check:
+    """Draw a site again from its data."""
+    if known.get("maker") != assets.maker():
+        return Check("page", SKIPPED, "The site was made by another version of Forgetscope, so it cannot be drawn again.")
+    try:
+        again = {name: hashlib.sha256(content).hexdigest() for name, content in site.draw(data).items()}
+    except UserError as error:
+        return Check("page", MISMATCH, error.what)
+    if wrong := sorted(name for name, digest in again.items() if _sha256(target, name) != digest):
+        return Check("page", MISMATCH, f"Drawn again from the data, other than here: {_named(wrong)}.")
+    return Check("page", MATCH, "Drawn again from its data, the site is the same, byte for byte.")
+
+
+def _sha256(target: Path, name: str) -> str:
+    """Return the SHA-256 of a site's file, empty where it cannot be read or lies elsewhere."""
+    path = paths.inside(target, name)
+    try:
+        return files.sha256(path) if path else ""
+    except OSError:
+        return ""
+
+
+def _named(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def run_of(data: Mapping[str, Any], folder: Path) -> Run | None:
@@ -164,7 +225,7 @@ def _numbers(run: Run, data: Mapping[str, Any], folder: Path) -> Iterator[Check]
     """Gather the run's numbers again and compare."""
     try:
         redact, names = bool(data.get("redacted")), not data.get("pseudonyms")
-        now = report_data.collect(run, redact=redact, names=names, folder=folder)
+        now = report_data.collect(run, redact=redact, names=names, folder=folder, whole="thresholds" in data)
     except UserError as error:
         yield Check("numbers", MISMATCH, f"The run cannot be read: {error.what}")
         return

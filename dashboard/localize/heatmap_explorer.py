@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.models import cells as cells_
-from dashboard.widgets.plot import component
+from core.util.paths import ASSETS
+from dashboard.widgets.plot import SHELL, component
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from dashboard.charts.palette import Palette
 
-_PART = component(Path(__file__).with_suffix(""))
+_PART = component(Path(__file__).with_suffix(""), SHELL, ASSETS / "report" / "threshold")
 
 
 @dataclass(frozen=True)

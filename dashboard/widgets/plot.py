@@ -24,14 +24,14 @@ SHELL = """<div class="fs-box"><div class="fs-plot"></div><div class="fs-tools">
 """
 
 
-def component(at: Path, html: str = SHELL) -> Callable[..., Any]:
+def component(at: Path, html: str = SHELL, *more: Path) -> Callable[..., Any]:
     """Register a component that draws figures. at: of its script and, if it has one, its style sheet, without the ending.
 
-    Before either stands what all of them share.
+    Before either stands what all of them share, and more, which it shares with what is not of the app.
     """
 
     def source(ending: str) -> str:
-        paths = (BROWSER / f"plotly{ending}", at.with_suffix(ending))
+        paths = (BROWSER / f"plotly{ending}", *(path.with_suffix(ending) for path in (*more, at)))
         return "\n".join(path.read_text(encoding="utf-8") for path in paths if path.exists())
 
     # plotly writes its style rules into the document, where a shadow root would not see them.

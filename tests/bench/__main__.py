@@ -28,6 +28,7 @@ BENCHES = {
     "size": "size.measure",
     "scale": "scale.measure",
     "endpoint": "endpoint.measure",
+    "site": "site.measure",
 }
 """name -> the function that measures it; imported when it is its turn, because most need torch"""
 
