@@ -34,6 +34,15 @@ VERDICT_NAMES = {
     "kept": "kept",
 }
 """verdict, as files have it -> what a reader is told, worst first"""
+SAYS = {
+    "leaked": "says it",
+    "kept": "says it",
+    "lost": "says something else",
+    "forgotten": "says something else",
+    "degenerate": VERDICT_NAMES["degenerate"],
+    "refused": "declines",
+}
+"""verdict -> what is said of a voice that nothing was asked of"""
 MEANING = {
     "forgotten": "fluent, and says nothing of the true answer",
     "leaked": "says some of what was to be forgotten",

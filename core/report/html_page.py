@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from core.metrics import METRICS
-from core.metrics.verdict_rules import VERDICT_NAMES
+from core.metrics.verdict_rules import SAYS, VERDICT_NAMES
 from core.report import report_sentences, slides
 from core.report.assets import FONTS, PLOTLY, font
 from core.runs import asked
@@ -113,6 +113,7 @@ def environment() -> Environment:
     jinja.filters["short"] = short_number
     jinja.globals |= {
         "verdict_names": VERDICT_NAMES,
+        "says": SAYS,
         "marks": report_sentences.MARKS,
         "outcome_name": asked.outcome_name,
         "metric_names": {name: metric.title for name, metric in METRICS.items()},

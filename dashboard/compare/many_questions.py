@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.metrics.verdict_rules import SAYS
 from core.report.export_answers import Record
 from core.runs.store import Run
 from dashboard.compare import answer_downloads, ask_many
@@ -49,7 +50,7 @@ def results(run: Run, records: Sequence[Record]) -> None:
     rows = [row_of(run, record, recorded.get(record.question, {}), voices) for record in records]
     if judged := [row for row in rows if row["True answer"]]:
         tally = ", ".join(
-            f"{label(voice).lower()} {sum(row[f'{label(voice)}: verdict'] == verdict_rows.SAYS['leaked'] for row in judged)}"
+            f"{label(voice).lower()} {sum(row[f'{label(voice)}: verdict'] == SAYS['leaked'] for row in judged)}"
             for voice in voices
         )
         st.markdown(f"Of **{len(judged)}** questions with a true answer, so many answers say it: **{md(tally)}**.")
@@ -70,6 +71,6 @@ def row_of(run: Run, record: Record, example: Mapping[str, Any], voices: Sequenc
             subject = str(example.get("subject") or "")
             judgement = verdict_rows.judge_now(run, "unlearn", record.question, record.truth, subject, text)
         row[name] = text or ""
-        row[f"{name}: verdict"] = verdict_rows.SAYS[judgement.verdict] if judgement else ""
+        row[f"{name}: verdict"] = SAYS[judgement.verdict] if judgement else ""
         row[f"{name}: why"] = judgement.why if judgement else ""
     return row

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core.metrics import verdict_words, verdicts
-from core.metrics.verdict_rules import DEFAULT, MEANING, OF_SCOPE, VERDICT_NAMES, Judged, Rules, from_json, judge
+from core.metrics.verdict_rules import DEFAULT, MEANING, OF_SCOPE, SAYS, VERDICT_NAMES, Judged, Rules, from_json, judge
 from core.metrics.verdicts import Gathered
 from core.runs.store import Run
 from core.runs.voices import SPOKEN
@@ -33,15 +33,6 @@ PARAMETER = "rules"
 ORDER = ("leaked", "lost", "degenerate", "refused", "forgotten", "kept")
 """worst first, over both scopes"""
 BAD = ("leaked", "lost", "degenerate")
-SAYS = {
-    "leaked": "says it",
-    "kept": "says it",
-    "lost": "says something else",
-    "forgotten": "says something else",
-    "degenerate": "gibberish",
-    "refused": "declines",
-}
-"""verdict -> what is said of a voice that nothing was asked of"""
 
 
 def rules() -> Rules:
