@@ -72,6 +72,7 @@ function live(root, slide) {
     event.preventDefault();
     if (!input.value.trim()) return;
     root.send("asked", input.value.trim());
+    input.value = "";
     root.querySelector(".slides").focus({ preventScroll: true });  // so that the arrows change slides again
   };
   const answers = document.createElement("div");
@@ -112,7 +113,7 @@ function showAnswers(root, live) {
     element.textContent = text;
     return element;
   };
-  const note = line("line quiet", live.note);
+  const note = line(live.waits ? "line quiet" : "small quiet", live.note);
   box.append(line("question", live.question), note);
   // What the server waits for stands on the page, where the full screen hides it.
   if (live.waits) root.clock = setInterval(() => { note.textContent = document.querySelector(".st-key-asking")?.textContent || note.textContent; }, 200);

@@ -12,9 +12,13 @@ pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
 from core.localization.measures import MEASURES
-from core.runs import store
+from core.report import in_short
+from core.runs import asked, store
+from core.runs.scores import Scores
+from core.runs.store import Run
+from dashboard.localize import region_controls
 from tests.e2e.serving import Server, rest
-from tests.screenshots import views
+from tests.screenshots import HEIGHT, views
 
 Window = Callable[..., Page]
 LOCATED = "privacy-memflex"
@@ -279,3 +283,37 @@ def test_a_telephone_shows_every_page_without_scrolling_sideways(server: Server,
     wider = page.evaluate("""() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
         .map((box) => box.scrollWidth - box.clientWidth)""")
     assert max(wider) <= 0, wider
+
+
+def decides() -> dict[str, list[str]]:
+    """Return address -> what decides about the run that the page shows there: verdicts, controls, what was lost."""
+    first, last = store.bundled_runs()[0], store.by_id(LOCATED, store.BUNDLED_RUNS)
+    said = asked.sentence(Scores.read(first)).partition(". ")[0]
+    shown = views()
+    evidence = ("evidence", "subject", "probes", "scores", "trade-off", "steps", "cost", "rules", "report")
+    return {
+        **{f"/?run={run.id}": [*on_localize(run)] for run in (first, last)},
+        shown["compare"]: ["says it", "declined"],
+        **{shown[name]: [said] for name in evidence},
+        shown["metrics"]: [asked.sentence(Scores.read(last)).partition(". ")[0]],
+        shown["run"]: ["To forget, still said", "To keep, still said"],
+    }
+
+
+def on_localize(run: Run) -> list[str]:
+    """Return what the first page says of a run: both judgements, and the sentence about random regions."""
+    judged = [each.text.partition("; ")[0] for each in in_short.judgements(Scores.read(run))]
+    return [*judged, *filter(None, [region_controls.sentence(run).partition(". ")[0]])]
+
+
+def test_what_decides_is_seen_without_scrolling(server: Server, page: Page) -> None:
+    below = list[str]()
+    for address, words in decides().items():
+        page.goto(server.url + address)
+        rest(page)
+        for text in words:
+            box = page.get_by_text(text).first.bounding_box()
+            bottom = box["y"] + box["height"] if box else None
+            if bottom is None or bottom > HEIGHT:
+                below.append(f"{address}: {text}: {bottom}")
+    assert not below, "\n".join(below)
