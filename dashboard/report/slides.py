@@ -83,8 +83,8 @@ def show(run: Run, names: bool) -> None:
             "run": run.id,
             "runs": offered(run, names),
         },
-        on_asked_change=lambda: ask(run, redaction.real(str(st.session_state["slides"].asked), _aliases(run))),
-        on_nearest_change=lambda: asked and ask(run, nearest(run, asked)),
+        on_asked_change=lambda: ask(run, redaction.real(str(st.session_state["slides"].asked or ""), _aliases(run))),
+        on_nearest_change=lambda: ask(run, nearest(run, asked) if asked else ""),
         on_run_change=lambda: change(st.session_state["slides"].run),
         on_opened_change=lambda: warm(run),
     )
@@ -109,9 +109,10 @@ def offered(run: Run, names: bool) -> list[tuple[str, str]]:
 
 
 def change(name: Any) -> None:
-    """Go to another run; the slides stay open."""
-    if name in current_run.known_runs():
-        current_run.go_to(str(name))
+    """Go to another run; the slides stay open, and its model is loaded for a question."""
+    if run := current_run.known_runs().get(name):
+        current_run.go_to(run.id)
+        warm(run)
 
 
 def ask(run: Run, question: str) -> None:
@@ -130,10 +131,10 @@ def live(run: Run, asked: Exchange, names: bool) -> dict[str, Any]:
     verdict.
     """
     shown: dict[str, Any] = {"question": asked.question, "note": "Asking the model …", "waits": True}
-    if any(asked.error):
-        shown |= {"note": f"{' '.join(asked.error)} Recorded answers: ↓.", "waits": False}
-    elif failed := next((a for a in asked.answers.values() if a.state == "error"), None):
-        shown |= {"note": f"{failed.what} {failed.fix} Recorded answers: ↓.", "waits": False}
+    spoken = [asked.answers[voice] for voice in VOICES if voice in asked.answers]
+    wrong = next((f"{what} {fix}".strip() for what, fix in (asked.error, *((a.what, a.fix) for a in spoken)) if what), "")
+    if wrong:
+        shown |= {"note": f"{wrong} Recorded answers: ↓.", "waits": False}
     elif not asked.missing(VOICES):
         by = known_facts.told(run, asked, current_run.answers(run)) if known_facts.about_data(asked) else asked
         facts = _facts(str(run.path), current_run.stamp(run, "answers.jsonl"))

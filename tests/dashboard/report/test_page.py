@@ -156,9 +156,10 @@ def test_a_live_question_names_the_real_person_and_the_page_waits_for_both(
 def test_another_run_is_opened_from_the_slides(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     went = list[str]()
     monkeypatch.setattr(slides.current_run, "go_to", went.append)
+    monkeypatch.setattr(slides, "warm", lambda run: went.append(f"{run.id}, loaded"))
     other = store.bundled_runs()[1].id
     for name in (other, "no such run", None):
         slides.change(name)
-    assert went == [other]
+    assert went == [other, f"{other}, loaded"]
     assert slides.offered(FIRST, False)[0][0] == FIRST.id
     assert other in dict(slides.offered(FIRST, False))
