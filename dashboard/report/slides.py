@@ -101,9 +101,9 @@ def show(run: Run, names: bool) -> None:
 
 
 def offered(run: Run, names: bool) -> list[tuple[str, str]]:
-    """Return id and name of the runs that the slides can change to: this one, and finished ones, newest first."""
-    runs = current_run.known_runs().values()
-    done = (other for other in runs if other.id != run.id and other.status().get("state") == "done")
+    """Return id and name of the runs that the slides can change to: this one, and readable finished ones, newest first."""
+    runs = (other for other in current_run.known_runs().values() if other.id != run.id)
+    done = (other for other in runs if other.status().get("state") == "done" and not other.problem())
     listed = [run, *itertools.islice(done, OFFERED)]
     return [(r.id, str(redaction.renamed(current_run.label(r), {} if names else _aliases(r)))) for r in listed]
 
