@@ -179,7 +179,9 @@ def picked(region: Cells) -> str:
     """Say which cells a list names: how many, in which layers, of which modules."""
     places = [layer_and_module(name.rsplit(".lora_", 1)[0]) for name in region.cells]
     layers, modules = sorted({layer for layer, _ in places}), labels(dict.fromkeys(module for _, module in places))
-    where = at(layers[0]) if len(layers) == 1 else f"layers {layer_number(layers[0])} to {layer_number(layers[-1])}"
+    every = layers[-1] - layers[0] < len(layers)
+    span = f"{layer_number(layers[0])} to {layer_number(layers[-1])}"
+    where = at(layers[0]) if len(layers) == 1 else f"layers {span}" if every else f"{len(layers)} layers from {span}"
     return f"{words(region)}, {where}: {', '.join(modules.values())}"
 
 

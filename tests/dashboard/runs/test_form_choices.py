@@ -254,6 +254,8 @@ def test_a_list_of_cells_is_told_in_words_and_shown_on_request(open_page: Open) 
     cells = Cells(tuple(here["name"]))
     assert form_settings.picked(cells) == f"{len(here)} cells that were picked, layers 3 to 4: {module}"
     assert form_settings.picked(Cells(cells.cells[:1])) == f"the one cell that was picked, layer 3: {module}"
+    apart = Cells(tuple(name.replace(".4.", ".9.") for name in cells.cells))
+    assert form_settings.picked(apart) == f"{len(here)} cells that were picked, 2 layers from 3 to 9: {module}"
     text = selection.write(Selection(Located(), cells.cells), table)
     app = open_page("runs", run.id, view="New run", again=run.id, region=text)
     assert not app.exception
