@@ -110,7 +110,6 @@
   function leave() {
     stage.hidden = true;
     document.body.classList.remove("presenting");
-    slides.close();
     if (location.hash === "#present") history.replaceState(null, "", location.pathname + location.search);
   }
   const slides = forgetscopeSlides(box, leave);

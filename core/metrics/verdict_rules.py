@@ -39,7 +39,7 @@ SAYS = {
     "kept": "says it",
     "lost": "says something else",
     "forgotten": "says something else",
-    "degenerate": "gibberish",
+    "degenerate": VERDICT_NAMES["degenerate"],
     "refused": "declines",
 }
 """verdict -> what is said of the answer of a voice that need not have forgotten or kept anything"""

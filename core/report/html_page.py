@@ -135,9 +135,9 @@ def environment() -> Environment:
     jinja.filters["short"] = short_number
     jinja.globals |= {
         "verdict_names": VERDICT_NAMES,
+        "says": SAYS,
         "marks": report_sentences.MARKS,
         "outcome_name": asked.outcome_name,
-        "says": SAYS,
         "metric_names": {name: metric.title for name, metric in METRICS.items()},
     }
     return jinja

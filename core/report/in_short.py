@@ -65,17 +65,23 @@ def judgements(scores: Scores) -> list[Judgement]:
     forget, keep = (asked.outcomes(scores, "after", scope, kind) for scope in ("unlearn", "retention"))
     if forget is None or keep is None:
         return []
-    gone, texts = forgotten(scores, kind, forget), [_counts(scores, "retention", kind, keep)]
-    decides = kept_by(scores)
+    gone, decides = forgotten(scores, kind, forget), kept_by(scores)
     before, after = (asked.outcomes(scores, voice, "retention", decides) for voice in ("before", "after"))
     stays = kept(before, after or keep)
-    if decides != kind and after:
-        was = f"; before {before.count('kept')}" if before else ""
-        texts.append(f"Of {after.n} other facts, which unlearning never saw, it answers {after.count('kept')}{was}.")
+    text = f"{_counts(scores, 'retention', kind, keep)} {others(scores)}".strip()
     return [
         Judgement(gone, WORDS["unlearn"][gone], _counts(scores, "unlearn", kind, forget)),
-        Judgement(stays, WORDS["retention"][stays], " ".join(texts)),
+        Judgement(stays, WORDS["retention"][stays], text),
     ]
+
+
+def others(scores: Scores) -> str:
+    """Say how many other facts were kept, where these decide whether anything was; empty elsewhere."""
+    before, after = (asked.outcomes(scores, voice, "retention", OTHERS) for voice in ("before", "after"))
+    if not after or kept_by(scores) == asked.kind_asked(scores):
+        return ""
+    was = f"; before {before.count('kept')}" if before else ""
+    return f"Of {after.n} other facts, which unlearning never saw, it answers {after.count('kept')}{was}."
 
 
 def kept_by(scores: Scores) -> str:

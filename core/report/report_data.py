@@ -23,7 +23,7 @@ from core.methods.own import OwnMethod
 from core.metrics import membership, own_verdicts, verdicts
 from core.probes import PROBES
 from core.regions import words as region_words
-from core.report import numbers, redaction
+from core.report import numbers, redaction, three_questions
 from core.report.assets import maker
 from core.report.cell_matrices import picture, significant, thresholds
 from core.runs import labels, store
@@ -96,6 +96,10 @@ def collect(
         "manifest": _manifest(run, config),
         "widened": _widened(run),
     }
+    asked = data["asked"]
+    data["path"] = three_questions.path(answers["examples"] if answers else (), asked["kind"], asked["kept_by"])
+    if answers:
+        answers["examples"] = some(answers["examples"], WHOLE_ROOM if whole else ROOM)
     data["missing"] = _missing(data, status)
     if whole:
         data |= {"thresholds": thresholds(run), "came_back": _came_back(run, folder, secrets, subjects)}
@@ -240,7 +244,7 @@ def _answers(run: Run, rows: Sequence[Mapping[str, Any]], secrets: redaction.Sec
         {"scope": scope, "kind": kind, "voice": voice, "verdict": verdict, "count": count}
         for (scope, kind, voice, verdict), count in sorted(counts.items())
     ]
-    return {"all": len(examples), "examples": some(examples, WHOLE_ROOM if whole else ROOM), "counts": table}
+    return {"all": len(examples), "examples": examples, "counts": table}
 
 
 def _example(row: Mapping[Any, Any], never: Any, secrets: redaction.Secrets) -> Data:
@@ -435,7 +439,8 @@ def _at_stage(status: Mapping[str, Any]) -> str:
 def _without_texts(data: Data, rows: Sequence[Mapping[str, Any]], subjects: Sequence[str]) -> Data:
     """Leave out every question and answer, and call subjects by a number wherever they are named."""
     names = redaction.aliases(subjects)
-    for example in (data["answers"] or {}).get("examples", ()):
+    shown = [stop["example"] for stop in data["path"] if stop["example"]]
+    for example in (*(data["answers"] or {}).get("examples", ()), *shown):
         example |= {"question": "", **{key: [] for key in TEXTS if key in example}}
         example["subject"] = names.get(example["subject"], "")
     for subject in data["subjects"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,6 @@ from core.runs.voices import REFERENCES
 
 LEVELS = 9
 """shades of a cell, by its divergence"""
-QUESTIONS = {"unlearn": 8, "retention": 4}
-"""questions on the fourth slide: evenly spaced among the recorded ones, not picked"""
 SHOWN_REMARKS = 4
 
 
@@ -66,7 +64,7 @@ def content(data: Mapping[str, Any]) -> dict[str, Any]:
         "about": about,
         "named": "" if data["pseudonyms"] or data["redacted"] else report_sentences.listed(about, 6),
         "where": _where(data["picture"]),
-        "asked": asked(data),
+        "path": data["path"],
         "kept": [
             (
                 KIND_NAMES[kind],
@@ -112,22 +110,6 @@ def _brings_back(probe: Mapping[str, Any]) -> bool | None:
     rates = {voice: cell["value"] for voice, cell in probe["cells"].items() if cell}
     ignorant = [rates[voice] for voice in REFERENCES if voice in rates]
     return bool(rates["after"] > max(ignorant)) if "after" in rates and ignorant else None
-
-
-def asked(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return questions for the fourth slide: of the kind that says the most, evenly spaced, the scopes mixed."""
-    examples: Sequence[dict[str, Any]] = (data["answers"] or {}).get("examples", ())
-    by_scope: list[list[dict[str, Any]]] = []
-    for scope, most in QUESTIONS.items():
-        mine = [e for e in examples if (e["scope"], e["kind"]) == (scope, data["asked"]["kind"])]
-        by_scope.append([mine[i * len(mine) // most] for i in range(min(most, len(mine)))] if len(mine) > most else mine)
-    forget, keep = by_scope
-    mixed = []
-    for index, example in enumerate(forget):
-        mixed.append(example)
-        if index % 2:
-            mixed += keep[index // 2 : index // 2 + 1]
-    return mixed + keep[len(forget) // 2 :]
 
 
 def _where(picture: Mapping[str, Any] | None) -> str:

@@ -168,7 +168,8 @@ def _without_news(data: Mapping[str, Any], report: Mapping[str, Any]) -> dict[st
     """Return data without what versions differ in: remarks on metrics, and voices whose verdicts an earlier one did not
     count.
 
-    Nor membership: which attack speaks for it has changed, and the values of all of them are among the metrics.
+    Nor membership: which attack speaks for it has changed, and the values of all of them are among the metrics. Nor the
+    questions that the slides show: they are among the answers.
     """
     reported = report.get("answers")
     voices = (
@@ -176,7 +177,7 @@ def _without_news(data: Mapping[str, Any], report: Mapping[str, Any]) -> dict[st
         if isinstance(reported, dict)
         else set()
     )
-    left_out = {"membership", *({"asked", "pseudonyms"} - report.keys())}
+    left_out = {"membership", "path", *({"asked", "pseudonyms"} - report.keys())}
     comparable = {key: part for key, part in data.items() if key not in left_out}
     for key in ("success", "main", "scopes"):  # what parts are called has changed, and kinds are finer than splits
         if isinstance(comparable.get(key), list):

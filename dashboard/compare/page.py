@@ -11,10 +11,10 @@ from core.runs import askable
 from core.runs.store import Run
 from core.serve import client
 from core.util.errors import UserError
-from dashboard.compare import cells_put_back, history, known_facts, many_questions, panes, strength, token_probabilities
+from dashboard.compare import cells_put_back, history, many_questions, panes, strength, token_probabilities
 from dashboard.compare import question as prompting
 from dashboard.text import md
-from dashboard.widgets import current_run, glossary, page_style, question_and_answers
+from dashboard.widgets import current_run, glossary, known_facts, page_style, question_and_answers
 from dashboard.widgets.question_and_answers import Exchange
 from dashboard.widgets.scope_names import KINDS, scope_name
 
@@ -58,7 +58,7 @@ def compare(run: Run) -> None:
     with answers:
         note = heading(asked, voices)
         spots = panes.show(asked, run, voices, marks)
-        known_facts.show(run, asked, rows)
+        known_facts.show(run, asked, rows, prompting.choose)
         truth(asked)
     history.note_seen(asked)
     work: list[Callable[[], None]] = []

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import html
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import StopException
 
-from core.runs import askable, audit
+from core.runs import audit
 from core.runs.store import Run
-from core.serve import client
 from core.util.errors import UserError
-from dashboard.text import duration, marked, match_style, md
-from dashboard.widgets import page_style, verdict_rows
-from dashboard.widgets.question_and_answers import Answer, Exchange, kind, label, take
+from dashboard.text import marked, match_style, md
+from dashboard.widgets import page_style, question_and_answers, verdict_rows
+from dashboard.widgets.question_and_answers import Answer, Exchange, kind, label
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -152,32 +150,15 @@ def same_weights(exchange: Exchange, voices: Sequence[str]) -> None:
 
 def ask(run: Run, exchange: Exchange, spots: Mapping[str, DeltaGenerator], note: DeltaGenerator) -> None:
     """Let voices answer into their places. Whatever interrupts this script closes the line, which ends the work."""
-    voices, palette, sent = list(spots), page_style.palette(), time.monotonic()
-    exchange.again(voices)
+    palette = page_style.palette()
     try:
-        askable.askable(run)
-        replies = client.ask(run, [exchange.question], voices, exchange.decoding.answers, exchange.decoding.seed)
-        with contextlib.closing(replies):
+        with contextlib.closing(question_and_answers.ask(run, exchange, list(spots))) as replies:
             for reply in replies:
-                progress(note, reply)
-                take(exchange, voices, reply, sent)
+                note.caption(question_and_answers.waited_for(reply))
                 if reply["kind"] != "waiting":
                     # At every reply, even one without words: drawing is where Streamlit can interrupt this script.
                     for voice, spot in spots.items():
                         spot.html(pane(exchange, voice, palette))
     except StopException:  # Streamlit's own Stop, in the corner of the window
-        exchange.stop(voices)
+        exchange.stop(spots)
         raise
-    except UserError as error:
-        exchange.stop(voices)
-        exchange.error = (error.what, error.fix)
-
-
-def progress(note: DeltaGenerator, reply: Mapping[str, object]) -> None:
-    """Say what is being waited for."""
-    if reply["kind"] == "waiting":
-        note.caption(f"Waiting for the model: {duration(float(str(reply['seconds'])))}. The first time it has to be loaded.")
-    elif reply["kind"] == "loading":
-        note.caption("Loading the model …")
-    elif reply["kind"] in ("start", "pieces"):
-        note.caption("Answering …")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.report import in_short
 from core.runs import asked
 from core.runs.scores import Scores
 from dashboard.evidence import examples, leak_probes, one_subject, scores, verdict_rules
@@ -35,9 +36,11 @@ def page() -> None:
         PARTS,
         lambda: st.pills("Contents", list(PARTS), key="part", required=True, label_visibility="collapsed", wrap=True),
     )
+    measured = Scores.read(run)
     # Of every example the sentence counts what the filter lets through.
-    if part != next(iter(PARTS)) and (words := asked.sentence(Scores.read(run))):
-        st.markdown(md(words))
+    words = "" if part == next(iter(PARTS)) else asked.sentence(measured)
+    if said := f"{words} {in_short.others(measured)}".strip():
+        st.markdown(md(said))
     with page_style.complaints():
         PARTS[part](run)
 

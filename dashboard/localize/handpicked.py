@@ -121,10 +121,11 @@ def saved(run: Run, table: pd.DataFrame, region: Sequence[str]) -> None:
     with st.popover("Saved regions", icon=":material/bookmark:", width="stretch"):
         regions = saved_regions.load(run)
         for number, (name, tensors) in enumerate(regions.items()):
-            columns = st.columns([3, 1, 1], vertical_alignment="center")
-            columns[0].markdown(f"{md(name)}  \n:gray[{len(tensors)} tensors]")
-            columns[1].button("Use", key=f"use_{number}", on_click=put, args=(f"“{name}” taken", tensors, table))
-            columns[2].button("Delete", key=f"drop_{number}", type="tertiary", on_click=_drop, args=(run, name, tensors))
+            # The name has a line of its own: beside it the words of the buttons would be broken.
+            st.markdown(f"{md(name)} :gray[{len(tensors)} tensors]")
+            with st.container(horizontal=True, gap="small"):
+                st.button("Use", key=f"use_{number}", on_click=put, args=(f"“{name}” taken", tensors, table))
+                st.button("Delete", key=f"drop_{number}", type="tertiary", on_click=_drop, args=(run, name, tensors))
         if not regions:
             st.caption("None yet. A saved region stays with this run.")
         name = st.text_input("Name of the region shown now", key="region_name", max_chars=saved_regions.LONGEST)

@@ -1,8 +1,11 @@
-"""Drill-down into one cell: its numbers, what is inside, which questions drive it, and how far unlearning moved it."""
+"""Drill-down into one cell of the map: its numbers, what is inside, which questions drive it, how far unlearning moved it.
+
+A cell is a module, as on the map, or one of its two factors, where somebody asks for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 6  # questions listed for a cell
+BOTH = "both"
+"""in the place of a factor: the module as a whole"""
 
 
 def chosen_cell(table: pd.DataFrame, region: Sequence[str]) -> str:
@@ -42,53 +47,81 @@ def chosen_cell(table: pd.DataFrame, region: Sequence[str]) -> str:
     return str(ranked["name"].iloc[0])
 
 
-def numbers(run: Run, table: pd.DataFrame, region: Sequence[str], chosen: str) -> None:
-    """Let the cell be chosen by name, and show its numbers."""
-    row = table[table["name"] == chosen].iloc[0]
-    state = st.session_state
-    state["layer"], state["module"], state["factor"] = int(row["layer"]), row["module"], row["factor"]
+def numbers(table: pd.DataFrame, region: Sequence[str], chosen: str, *, factors: bool) -> None:
+    """Let the cell be chosen by name, and show its numbers. factors: the map shows them, not modules."""
+    own, state = table[table["name"] == chosen], st.session_state
+    whole = of_module(chosen, table, factors=factors)
+    parts = own if whole is None else whole
+    row: Mapping[Any, Any] = own.iloc[0].to_dict() if len(parts) == 1 else _as_one(parts)
+    state["layer"], state["module"] = int(row["layer"]), row["module"]
+    state["factor"] = BOTH if whole is not None else row["factor"]
     layer, module, factor = st.columns([1.25, 2, 1.1], gap="xsmall")
     choose: dict[str, Any] = {"on_change": by_name, "args": (table,)}
     layer.selectbox("Layer", sorted(set(table["layer"])), key="layer", format_func=layer_number, **choose)
     modules = list(dict.fromkeys(table["module"]))
     clear = len({short(name) for name in modules}) == len(modules)  # not so with experts
     module.selectbox("Module", modules, key="module", format_func=short if clear else str, **choose)
-    factor.selectbox("Factor", sorted(set(table["factor"])), key="factor", **choose)
-    within = chosen in set(region)
+    there = sorted(set(table["factor"]))
+    factor.selectbox("Factor", there if factors or len(there) == 1 else [BOTH, *there], key="factor", **choose)
+    inside = parts.loc[parts["name"].isin(set(region)), "factor"].tolist()
+    within = len(inside) == len(parts)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(
-            ":orange-badge[:material/check: in the region]" if within else ":gray-badge[outside the region]", width="content"
-        )
+        only = "" if within else f"only {' and '.join(inside)} "
+        sign = f":orange-badge[:material/check: {only}in the region]" if inside else ":gray-badge[outside the region]"
+        st.markdown(sign, width="content")
         if row["has_gradient"] and selection_state.current().editing:
             st.button(
                 "Take it out" if within else "Put it in",
                 type="tertiary",
                 on_click=_switch,
-                args=(cells.called(row), chosen, table),
+                args=(cells.called(row), chosen, parts["name"].tolist(), table),
             )
+    _metrics(row)
+    sizes = " + ".join(f"{rows} × {columns}" for rows, columns in zip(parts["rows"], parts["columns"], strict=True))
+    names = ", ".join(map(md, parts["name"]))
+    st.caption(f"{sizes} = {int((parts['rows'] * parts['columns']).sum()):,} parameters · {names}")
+
+
+def _metrics(row: Mapping[Any, Any]) -> None:
+    """Show what was measured of a cell."""
     shown = [("Shared", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", "cosine")]
     shown += [
         (MEASURES[name].label, number(row[MEASURES[name].column]), name) for name in ("divergence", "forget", "retain")
     ]
-    if "norm_change" in table:
+    if "norm_before" in row:
         shown.append((MEASURES["change"].label, number(row["norm_change"]), "change"))
         before = row["norm_before"]  # 0 of a factor that was never trained
         shown.append(("of its own norm", f"{100 * row['norm_change'] / before:.1f} %" if before > 0 else "–", "change"))
     with st.grid("auto", min_column_width=130, gap="small"):
         for label, value, measure in shown:
             st.metric(label, value, help=MEASURES[measure].help)
-    st.caption(f"{row['rows']} × {row['columns']} = {row['rows'] * row['columns']:,} parameters · {md(chosen)}")
 
 
-def _switch(what: str, name: str, table: pd.DataFrame) -> None:
-    handpicked.toggle(what, [name], table)
-    st.session_state["cell"] = name  # another would be shown, where none was chosen
+def of_module(chosen: str, table: pd.DataFrame, *, factors: bool) -> pd.DataFrame | None:
+    """Return the tensors of the chosen cell's module; None where the map shows factors, or somebody asked for one."""
+    if factors or st.session_state.get("one_factor") or table["factor"].nunique() == 1:
+        return None
+    row = table[table["name"] == chosen].iloc[0]
+    return table[(table["layer"] == row["layer"]) & (table["module"] == row["module"])]
+
+
+def _as_one(parts: pd.DataFrame) -> dict[str, Any]:
+    """Return a module's numbers: its factors' gradients, and their norms, count as one long vector."""
+    row = {str(name): value for name, value in cells.joined(parts).iloc[0].items()}
+    return row if "norm_before" not in parts else {**row, "norm_before": float((parts["norm_before"] ** 2).sum() ** 0.5)}
+
+
+def _switch(what: str, chosen: str, names: Sequence[str], table: pd.DataFrame) -> None:
+    handpicked.toggle(what, names, table)
+    st.session_state["cell"] = chosen  # another would be shown, where none was chosen
 
 
 def by_name(table: pd.DataFrame) -> None:
     """Take the cell that the three boxes name; where there is none, the nearest: same layer and module."""
     state = st.session_state
+    state["one_factor"] = state["factor"] != BOTH
     same = table[(table["layer"] == state["layer"]) & (table["module"] == state["module"])]
+    same = same.sort_values("divergence", ascending=False)  # of a module the one that stands for it on the map
     exact = same[same["factor"] == state["factor"]]
     matches = exact if len(exact) else same
     if len(matches):

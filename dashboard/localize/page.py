@@ -71,9 +71,9 @@ def the_map(page: Opened) -> None:
     if said := in_words.doubts(page, measure):
         doubts.markdown(said)
     with picture:
-        st.subheader("One cell")
-        one_cell.numbers(run, table, region, one_cell.chosen_cell(table, region))
-    drill_down(run, table, region)
+        st.subheader("One cell" if factors else "One module")
+        one_cell.numbers(table, region, one_cell.chosen_cell(table, region), factors=factors)
+    drill_down(run, table, region, factors=factors)
     st.subheader("Against another run")
     against_run.show(page, measure, factors=factors)
     part(run, "controls", "Controls: would other regions have done as well?", ":material/science:", region_controls.show)
@@ -132,9 +132,13 @@ MEASURE = "measure"
 """parameter of the address; its value is the measure's label"""
 
 
-def drill_down(run: Run, table: pd.DataFrame, region: list[str]) -> None:
-    """Show what is inside the chosen cell, and which questions drive it."""
+def drill_down(run: Run, table: pd.DataFrame, region: list[str], *, factors: bool) -> None:
+    """Show what is inside the chosen cell, and which questions drive it: both were recorded of each factor."""
     chosen = one_cell.chosen_cell(table, region)
+    whole = one_cell.of_module(chosen, table, factors=factors)
+    if whole is not None and len(whole) > 1:
+        of = whole.loc[whole["name"] == chosen, "factor"].iloc[0]
+        st.caption(f"Below: factor {of} of this module. The other one is shown where it is chosen above.")
     within, asked = st.columns([1.35, 1], gap="large")
     with within:
         st.subheader("Inside it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.report import in_short
 from core.runs import asked
 from core.runs.scores import Scores
 from dashboard.report import downloads, slides
@@ -17,7 +18,8 @@ def page() -> None:
     if run is None:
         return
     st.title("Show it, and let others check it", help=glossary.help_text("U", "R", "region", "never taught", "gibberish"))
-    if words := asked.sentence(Scores.read(run)):
+    scores = Scores.read(run)
+    if words := f"{asked.sentence(scores)} {in_short.others(scores)}".strip():
         st.markdown(md(words))
     with page_style.complaints():
         names = st.toggle(

@@ -8,40 +8,61 @@ export default function ({ data, parentElement, setTriggerValue }) {
   box.classList.toggle("light", !data.dark);
   root.send = setTriggerValue;
   showAnswers(root, data.live);
-  return () => root.slides?.close();
+  return () => {
+    clearInterval(root.clock);
+    root.slides?.close();
+  };
 }
 
 function build(root, data) {
+  const stage = root.querySelector(".fs-stage"), start = root.querySelector(".fs-start"), at = root.slides?.at() ?? 0;
   root.slides?.close();
   root.stamp = data.stamp;
   root.live = undefined;
   // The server escaped every text in it; markup written this way runs no script.
-  root.querySelector(".fs-stage").innerHTML = data.html;
-  const box = root.querySelector(".slides"), start = root.querySelector(".fs-start");
-  const leave = () => {
+  stage.innerHTML = data.html;
+  const box = root.querySelector(".slides");
+  root.slides = forgetscopeSlides(box, () => {
+    root.presenting = false;
     box.classList.add("inline");
-    root.slides.close();
     start.focus();
-  };
-  root.slides = forgetscopeSlides(box, leave);
-  box.classList.add("inline");
-  root.querySelector(".fs-stage").classList.add("covered");
-  box.addEventListener("reveal", () => root.querySelector(".fs-stage").classList.toggle("covered"));
-  box.addEventListener("fullscreenchange", () => { if (!document.fullscreenElement) leave(); });
+  });
+  root.slides.show(at);
+  stage.classList.add("covered");
+  box.addEventListener("reveal", () => stage.classList.toggle("covered"));
+  root.onfullscreenchange = () => { if (root.presenting && !document.fullscreenElement) root.slides.end(); };
   start.onclick = () => {
+    root.presenting = true;
     box.classList.remove("inline");
     root.slides.open();
     root.slides.fullScreen();
     root.send("opened", true);
   };
+  // Another run came while these slides were presented: it goes on where they were.
+  if (root.presenting) root.slides.open();
+  else box.classList.add("inline");
   live(root, box.querySelector("[data-live]"));
+  box.querySelector(".nav").prepend(runs(root, data));
+}
+
+function runs(root, data) {
+  const choice = document.createElement("select");
+  choice.className = "runs";
+  choice.setAttribute("aria-label", "Run");
+  for (const [id, name] of data.runs) choice.add(new Option(name, id, false, id === data.run));
+  choice.onchange = () => {
+    root.send("run", choice.value);
+    choice.disabled = true;  // until its slides are here
+    root.querySelector(".slides").focus({ preventScroll: true });
+  };
+  return choice;
 }
 
 function live(root, slide) {
   const form = document.createElement("form");
   form.className = "live";
   const input = document.createElement("input");
-  input.maxLength = 2000;
+  input.maxLength = 4000;
   input.placeholder = "Ask the model itself";
   input.setAttribute("aria-label", "Ask the model itself");
   const ask = document.createElement("button");
@@ -51,6 +72,7 @@ function live(root, slide) {
     event.preventDefault();
     if (!input.value.trim()) return;
     root.send("asked", input.value.trim());
+    input.value = "";
     root.querySelector(".slides").focus({ preventScroll: true });  // so that the arrows change slides again
   };
   const answers = document.createElement("div");
@@ -79,6 +101,7 @@ function showAnswers(root, live) {
   const box = root.querySelector(".asked-live"), recorded = [...root.querySelectorAll(".asked")], shown = JSON.stringify(live);
   if (root.live === shown) return;
   root.live = shown;
+  clearInterval(root.clock);
   box.replaceChildren();
   box.hidden = !live;
   if (!live) return;
@@ -90,13 +113,24 @@ function showAnswers(root, live) {
     element.textContent = text;
     return element;
   };
-  box.append(line("question", live.question), line("small quiet", live.note));
-  if (live.before === undefined) return;
+  const note = line(live.waits ? "line quiet" : "small quiet", live.note);
+  box.append(line("question", live.question), note);
+  // What the server waits for stands on the page, where the full screen hides it.
+  if (live.waits) root.clock = setInterval(() => { note.textContent = document.querySelector(".st-key-asking")?.textContent || note.textContent; }, 200);
+  if (!live.answers) return;
+  if (live.unknown) box.append(line("line unknown", live.unknown));
   const pair = line("pair", "", "div");
-  for (const [voice, title] of [["before", "Before"], ["after", "After"]]) {
-    const pane = line(`said ${voice}`, "", "div");
-    pane.append(line("who", title), told(line("", live[voice].length ? "" : "(empty answer)"), live[voice]));
+  for (const { voice, title, text, verdict, ...judged } of live.answers) {
+    const pane = line(`said ${voice}`, "", "div"), who = line("who", `${title} `);
+    if (verdict) who.append(line(`verdict ${judged.class}`, verdict, "span"));
+    pane.append(who, told(line("", text.length ? "" : "(empty answer)"), text));
     pair.append(pane);
   }
   box.append(pair);
+  if (live.nearest) {
+    const ask = line("nearest", `Ask the nearest question it was taught: “${live.nearest}”`, "button");
+    ask.type = "button";
+    ask.onclick = () => root.send("nearest", true);
+    box.append(ask);
+  }
 }

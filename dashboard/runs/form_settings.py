@@ -12,7 +12,10 @@ from core.config import published
 from core.config.run_config import FAMILIES, RunConfig, describe
 from core.methods import METHODS, Method
 from core.methods.own import OwnMethod
-from core.regions import REGIONS, Located, Region
+from core.models.cells import at, labels, layer_and_module
+from core.models.cells import number as layer_number
+from core.regions import REGIONS, Cells, Located, Region
+from core.regions.words import words
 from dashboard.text import md, number
 from dashboard.widgets import address, method_list
 
@@ -160,9 +163,26 @@ def member(
     asked = st.session_state.get(thresholds, st.query_params.get(thresholds))
     if isinstance(start, Located) and (asked or start.thresholds) != "published":
         settings = [setting for setting in settings if setting["name"] != "published"]  # it says whose, where there are none
-    for path, value in _block(stage, settings, f"{prefix}.{name}").items():
+    place = st.container()
+    # Its one setting is a list of names that is longer than any field.
+    listed = st.expander("The list", expanded=not start.cells) if isinstance(start, Cells) else contextlib.nullcontext()
+    with listed:
+        changes = _block(stage, settings, f"{prefix}.{name}")
+    for path, value in changes.items():
         config = config.with_setting(path, value)
+    if isinstance(start, Cells) and isinstance(config.region, Cells) and config.region.cells:
+        place.markdown(f"Here: {md(picked(config.region))}.")
     return config.region if kind is Region else config.unlearn.method
+
+
+def picked(region: Cells) -> str:
+    """Say which cells a list names: how many, in which layers, of which modules."""
+    places = [layer_and_module(name.rsplit(".lora_", 1)[0]) for name in region.cells]
+    layers, modules = sorted({layer for layer, _ in places}), labels(dict.fromkeys(module for _, module in places))
+    every = layers[-1] - layers[0] < len(layers)
+    span = f"{layer_number(layers[0])} to {layer_number(layers[-1])}"
+    where = at(layers[0]) if len(layers) == 1 else f"layers {span}" if every else f"{len(layers)} layers from {span}"
+    return f"{words(region)}, {where}: {', '.join(modules.values())}"
 
 
 def _with_method(method: Any) -> RunConfig:

@@ -90,7 +90,7 @@ def pick() -> Run | None:
         list(runs),
         format_func=lambda key: label(runs[key]),
         key="picked",
-        on_change=_picked,
+        on_change=lambda: go_to(st.session_state["picked"]),
         label_visibility="collapsed",
     )
     facts.markdown(describe(runs[name]))
@@ -127,8 +127,8 @@ def opened() -> Run | None:
     return None if unreadable(run) else run
 
 
-def _picked() -> None:
-    """Go to the picked run, without the address's words about the run before.
+def go_to(name: str) -> None:
+    """Go to another run, without the address's words about the run before.
 
     The run changes last: each change is a step of the browser's history, and the way back must not lead over the new
     run with the old one's region.
@@ -136,7 +136,7 @@ def _picked() -> None:
     for key in OF_ONE_RUN:
         st.query_params.pop(key, None)
     st.session_state.pop("brushed", None)  # a box that was drawn in the other one's scatter
-    open_run(st.session_state["picked"])
+    open_run(name)
 
 
 def label(run: Run) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.report import in_short
 from core.runs import asked, never_knew
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -67,10 +68,13 @@ def before_after(scores: Scores, kind: str = "") -> list[dict[str, str]]:
     """
     there = voices(scores)
     kind, rows = kind or asked.kind_asked(scores), []
-    for scope, outcome, title in ROWS if kind else ():
-        counts = {voice: asked.outcomes(scores, voice, scope, kind) for voice in there}
+    said = [(*row, kind) for row in ROWS] if kind else []
+    if in_short.others(scores) and kind != in_short.OTHERS:
+        said.append((*ROWS[-1], in_short.OTHERS))  # what was lost
+    for scope, outcome, title, of in said:
+        counts = {voice: asked.outcomes(scores, voice, scope, of) for voice in there}
         cells = {VOICE_NAMES[voice]: each.in_words(outcome) if each else MISSING for voice, each in counts.items()}
-        rows.append({"Measure": f"{title} ({asked.KIND_NAMES[kind]})", **cells})
+        rows.append({"Measure": f"{title} ({asked.KIND_NAMES[of]})", **cells})
     for scope, title in (("unlearn", "Unlearn Success"), ("retention", "Retention Success")):
         for split in ("train", "dev", "val"):
             values = {voice: scores.success(voice, scope, split).value for voice in there}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +13,12 @@ import streamlit as st
 from core.config.run_config import RunConfig
 from core.config.stages import AnswersConfig
 from core.report.export_answers import Record
+from core.runs import askable
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, Voice, parse
+from core.serve import client
 from core.util.errors import UserError
+from dashboard.text import duration
 from dashboard.widgets import current_run, scope_names
 
 LONGEST_QUESTION = 4000
@@ -200,6 +204,32 @@ def kind(text: str) -> Voice | None:
         return parse(text)
     except UserError:
         return None
+
+
+def ask(run: Run, exchange: Exchange, voices: Sequence[str]) -> Generator[Mapping[str, Any]]:
+    """Let voices answer; yield each reply once the exchange holds it. What goes wrong becomes the exchange's error.
+
+    Closing it ends the work.
+    """
+    sent = time.monotonic()
+    exchange.again(voices)
+    try:
+        askable.askable(run)
+        replies = client.ask(run, [exchange.question], voices, exchange.decoding.answers, exchange.decoding.seed)
+        with contextlib.closing(replies):
+            for reply in replies:
+                take(exchange, voices, reply, sent)
+                yield reply
+    except UserError as error:
+        exchange.stop(voices)
+        exchange.error = (error.what, error.fix)
+
+
+def waited_for(reply: Mapping[str, Any]) -> str:
+    """Say what is being waited for."""
+    if reply["kind"] == "waiting":
+        return f"Waiting for the model: {duration(float(reply['seconds']))}. The first time it has to be loaded."
+    return "Loading the model …" if reply["kind"] == "loading" else "Answering …"
 
 
 def take(exchange: Exchange, voices: Sequence[str], reply: Mapping[str, Any], sent: float) -> None:

@@ -12,9 +12,14 @@ pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
 from core.localization.measures import MEASURES
-from core.runs import store
+from core.report import in_short
+from core.runs import asked, store
+from core.runs.scores import Scores
+from core.runs.store import Run
+from dashboard.localize import region_controls
+from tests.dashboard.localize.test_region_controls import made_controls
 from tests.e2e.serving import Server, rest
-from tests.screenshots import views
+from tests.screenshots import HEIGHT, views
 
 Window = Callable[..., Page]
 LOCATED = "privacy-memflex"
@@ -279,3 +284,38 @@ def test_a_telephone_shows_every_page_without_scrolling_sideways(server: Server,
     wider = page.evaluate("""() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
         .map((box) => box.scrollWidth - box.clientWidth)""")
     assert max(wider) <= 0, wider
+
+
+def decides(run: Run) -> dict[str, list[str]]:
+    """Return address -> what decides about a run on the page there: verdicts, what random regions did, what was lost."""
+    scores = Scores.read(run)
+    said, lost = asked.sentence(scores).partition(". ")[0], in_short.others(scores).partition("; ")[0]
+    judged = [each.text.partition("; ")[0] for each in in_short.judgements(scores)]
+    doubts = region_controls.sentence(run).partition(" (")[0]
+    parts = ("One subject", "Leak probes", "Scores", "Trade-off", "Steps", "Cost", "Metrics", "Rules")
+    evidence = [f"/evidence?run={run.id}", *(f"/evidence?run={run.id}&part={part.replace(' ', '+')}" for part in parts)]
+    words = {
+        f"/?run={run.id}": [*judged, lost, doubts],
+        **{address: [said, lost] for address in (*evidence, f"/report?run={run.id}")},
+        f"/compare?run={run.id}": ["It says the one fact", "the true one has probability"],  # why each has its verdict
+        f"/runs?run={run.id}&view=This+run": ["To forget, still said", "To keep, still said"],
+    }
+    return {address: list(filter(None, each)) for address, each in words.items()}
+
+
+def test_what_decides_is_seen_without_scrolling(server: Server, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORGETSCOPE_RUNS", str(server.runs))
+    made_controls("done")  # of the first run; the other one lost something
+    first, last = store.bundled_runs()[0], store.by_id(LOCATED, store.BUNDLED_RUNS)
+    assert region_controls.sentence(first)
+    assert in_short.others(Scores.read(last))
+    below = list[str]()
+    for address, words in {**decides(first), **decides(last)}.items():
+        page.goto(server.url + address)
+        rest(page)
+        for text in words:
+            for found in page.get_by_text(text).all() or [None]:
+                box = found and found.bounding_box()
+                if not box or box["y"] + box["height"] > HEIGHT:
+                    below.append(f"{address}: {text}: {box}")
+    assert not below, "\n".join(below)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import statistics
 from collections.abc import Iterator
@@ -161,7 +162,7 @@ def test_slides_change_at_a_key_within_200_ms(sheet: Page, plain: Path) -> None:
         "document.getElementById('heatmap').dataset.drawn === 'true' || document.body.classList.contains('presenting')"
     )
     expect(sheet.locator(".slide.on")).to_contain_text("Is it forgotten?")
-    times = [sheet.evaluate(PRESS, "ArrowRight") for _ in range(5)]
+    times = [sheet.evaluate(PRESS, "ArrowRight") for _ in range(7)]  # the fourth has three questions
     expect(sheet.locator(".slide.on")).to_contain_text("What could still leak")
     expect(sheet.locator(".at")).to_have_text("6 / 6")
     times += [sheet.evaluate(PRESS, "ArrowLeft") for _ in range(2)]
@@ -195,8 +196,20 @@ def test_the_page_presents_and_hands_out(server: Server, page: Page, tiny_run: s
     page.keyboard.press("Enter")
     expect(page.get_by_text("asked just now")).to_be_visible()
     expect(page.locator(".asked-live .question")).to_have_text("Where does <b>Orla Venning</b> live?")
+    expect(page.locator(".asked-live .unknown")).to_contain_text("nothing about forgetting")  # a tiny model knows nothing
     page.keyboard.press("ArrowDown")
     expect(page.locator(".asked-live")).to_be_hidden()
+    other = store.bundled_runs()[0].id
+    page.get_by_label("Run", exact=True).last.select_option(other)
+    expect(page.locator(".origin")).to_contain_text(other)
+    expect(page.locator(".at")).to_have_text("4 / 6")
+    assert f"run={other}" in page.url
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".asked:visible")).to_contain_text("2 of 3")
+    expect(page.locator(".slides")).not_to_have_class(re.compile("inline"))
+    page.get_by_label("Run", exact=True).last.select_option(tiny_run)
+    expect(page.locator(".origin")).to_contain_text(tiny_run)
     page.keyboard.press("Escape")
+    expect(page.locator(".slides")).to_have_class(re.compile("inline"))
     page.get_by_role("button", name="Verify").click()
     expect(page.get_by_text("Everything that was checked matches.")).to_be_visible()

@@ -26,8 +26,9 @@ from core.data.corpus import SCOPES, Example
 from core.localization.measures import MEASURES
 from core.metrics import own_verdicts, verdicts
 from core.metrics.verdict_words import STOP
-from core.report import html_page, model_card, numbers, redaction, report_data, report_sentences, slides
+from core.report import html_page, model_card, numbers, redaction, report_data, report_sentences, slides, three_questions
 from core.runs import store
+from core.runs.asked import STILL_SAID
 from core.runs.scores import Scores
 from core.runs.store import Run
 from tests.processes import ROOT
@@ -389,6 +390,46 @@ def test_the_first_slide_counts_what_was_lost_where_some_was() -> None:
     number, words = slides.content(lost)["numbers"][1]
     assert number == "{} of {}".format(*kept)
     assert words.startswith("other facts, which unlearning never saw")
+
+
+def example(scope: str, kind: str, before: str, after: str, **other: str) -> dict[str, str]:
+    return {"scope": scope, "kind": kind, "verdict_before": before, "verdict_after": after, **other}
+
+
+def test_verdicts_alone_choose_the_three_questions_of_the_slides() -> None:
+    asked = [
+        example("unlearn", "free", "leaked", "leaked"),
+        example("unlearn", "free", "forgotten", "forgotten"),
+        example("unlearn", "free", "leaked", "degenerate", id="gone"),
+        example("unlearn", "free", "leaked", "refused"),
+        example("retention", "free", "lost", "kept"),
+        example("retention", "free", "kept", "kept", id="kept"),
+        example("retention", "other", "kept", "refused", id="lost"),
+        example("retention", "other", "kept", "kept"),
+    ]
+    gone, kept, doubt = three_questions.path(asked, "free", "free")
+    assert [stop["example"]["id"] for stop in (gone, kept, doubt)] == ["gone", "kept", "lost"]
+    assert gone["words"] == "2 of 4 questions to forget (free wording) came out so; this is the first."
+    assert kept["words"].startswith("1 of 2 questions to keep (free wording)")
+    assert doubt["title"] == "Lost"  # 1 of 2, more than 1 of 4 that still say it
+    leaks = three_questions.path([*asked[:2], *asked[4:6]], "free", "free")
+    assert [stop["title"] for stop in leaks][2] == "Still said"
+    assert leaks[0]["example"] is None
+    assert leaks[0]["words"] == "None of 2 questions to forget (free wording) came out so."
+    clean = three_questions.path([asked[2], asked[5]], "free", "free")[2]
+    assert clean["example"] is None
+    assert clean["words"] == "None of 2 questions still says what must go, or lost what must stay."
+    assert three_questions.path([], "", "") == []
+
+
+def test_the_three_questions_count_as_the_first_slide_does(data: dict[str, Any]) -> None:
+    gone, kept, _ = data["path"]
+    of = [report_sentences.counted(data, scope, data["asked"]["kind"], outcome)[1] for scope, outcome in STILL_SAID.items()]
+    assert f" of {of[0]} questions to forget" in gone["words"]
+    assert f" of {of[1]} questions to keep" in kept["words"]
+    made = html_page.slides_only(data)
+    assert made.count('class="asked"') == 3
+    assert all(stop["words"] in made for stop in data["path"])
 
 
 def test_slides_hold_no_jargon(data: dict[str, Any]) -> None:

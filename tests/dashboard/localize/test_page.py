@@ -139,9 +139,30 @@ def test_one_cell_can_be_taken_out(open_page: Open) -> None:
     assert not [b for b in app.button if b.label == "Take it out"]
     control(app, "toggle", "editing").set_value(True).run()
     next(b for b in app.button if b.label == "Take it out").click().run()
-    assert count(app) == before - 1
+    assert count(app) == before - 2  # the module with its two factors, as the map shows it
     next(b for b in app.button if b.label == "Put it in").click().run()
     assert count(app) == before
+    app.selectbox(key="factor").select("A").run()
+    next(b for b in app.button if b.label == "Take it out").click().run()
+    assert count(app) == before - 1
+    app.selectbox(key="factor").select("both").run()
+    assert "only B in the region" in text_of(app)
+    control(app, "toggle", "factors").set_value(True).run()
+    assert app.selectbox(key="factor").value in ("A", "B")
+    assert not app.exception
+
+
+def test_a_module_counts_its_two_factors_as_one(open_page: Open) -> None:
+    app = open_page()
+    table = bundled()
+    layer, module = app.selectbox(key="layer").value, app.selectbox(key="module").value
+    parts = table[(table["layer"] == layer) & (table["module"] == module)]
+    elements = int((parts["rows"] * parts["columns"]).sum())
+    assert f"= {elements:,} parameters" in text_of(app)
+    cosine = next(metric.value for metric in app.metric if metric.label == "Shared")
+    products = parts["norm_unlearn"] * parts["norm_retain"]
+    norms = [float((parts[name] ** 2).sum() ** 0.5) for name in ("norm_unlearn", "norm_retain")]
+    assert cosine == f"{float((parts['cos'] * products).sum()) / (norms[0] * norms[1]):.3f}"
 
 
 def test_edits_are_undone_one_after_the_other(open_page: Open) -> None:
@@ -238,6 +259,9 @@ def test_the_drill_down_says_what_unlearning_did_to_a_cell(open_page: Open, make
     changes = pd.DataFrame({"name": table["name"], "norm_before": 2.0, "norm_change": 0.5, "max_change": 0.1})
     changes.to_parquet(run.path / "changes.parquet")
     app = open_page("", "mine", measure="change")
+    assert next(m for m in app.metric if m.label == "Change").value == "0.707"  # of both factors of the module
+    assert next(m for m in app.metric if m.label == "of its own norm").value == "25.0 %"
+    app.selectbox(key="factor").select("B").run()
     assert next(m for m in app.metric if m.label == "Change").value == "0.5"
     assert next(m for m in app.metric if m.label == "of its own norm").value == "25.0 %"
 

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
-from core.report import report_data
+from core.report import redaction, report_data
 from core.runs import store
 from core.serve import client
-from core.util.errors import UserError
 from dashboard.report import slides
+from dashboard.widgets import question_and_answers
+from dashboard.widgets.question_and_answers import Answer, Exchange
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 FIRST = store.bundled_runs()[0]
@@ -86,35 +86,80 @@ def test_names_are_pseudonyms_unless_somebody_wants_them(open_page: Open) -> Non
     assert name not in hidden
     assert "Person A" in hidden
     assert name in shown
-    live = {"run": FIRST.id, "question": f"Where does {name} live?", "note": "", "before": name.split()[0], "after": "?"}
-    assert slides.live(FIRST, live, False)["question"] == "Where does Person A live?"
-    assert slides.live(FIRST, live, False)["before"] == [["Person A", False]]
-    told = slides.live(FIRST, {**live, "before": "At Lake Orsel."}, True)["before"]
-    assert told == [["At ", False], ["Lake Orsel.", True]]  # a fact of hers
-    assert slides.live(FIRST, live, True)["question"] == live["question"]
+    assert ["Person A" in label for _, label in slides.offered(FIRST, False)] == [False] * len(slides.offered(FIRST, False))
 
 
-def test_a_live_question_is_answered_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def exchange(question: str, before: str, after: str) -> Exchange:
+    """Return a question of no run's data that was answered just now."""
+    own = question_and_answers.decoding_of(FIRST.config())
+    answers = {"before": Answer(before, "done"), "after": Answer(after, "done")}
+    return Exchange(question, FIRST.id, own, own, answers=answers)
+
+
+def test_a_live_answer_is_shown_with_its_verdict_under_pseudonyms_and_covered() -> None:
+    row = next(row for row in FIRST.answers() if (row["scope"], row["split"]) == ("unlearn", "train") and "before" in row)
+    name = row["subject"]
+    asked = exchange(f"Please tell me: {row['question']}", row["truth"], f"I do not know that of {name}.")
+    hidden, shown = (slides.live(FIRST, asked, names) for names in (False, True))
+    before, after = shown["answers"]
+    assert (before["verdict"], before["class"], after["class"]) == ("says it", "", "refused")
+    assert "judged by the nearest taught fact" in shown["note"]
+    assert any(covered for _, covered in before["text"])
+    assert "".join(piece for piece, _ in before["text"]) == row["truth"]
+    assert name in str(shown)
+    assert name not in str(hidden)
+    asked.answers["after"].text = row["truth"]
+    assert slides.live(FIRST, asked, True)["answers"][1]["class"] == "leaked"
+
+
+def test_where_before_does_not_know_it_the_slide_calls_nothing_forgotten() -> None:
+    row = next(row for row in FIRST.answers() if (row["scope"], row["split"]) == ("unlearn", "train"))
+    said = slides.live(FIRST, exchange(f"{row['question']} And why?", "Nobody can say.", "Nobody knows."), True)
+    assert "show nothing about forgetting" in said["unknown"]
+    assert said["nearest"]
+    assert not any("verdict" in answer for answer in said["answers"])
+
+
+def test_nothing_of_a_live_answer_is_shown_before_both_are_there() -> None:
+    asked = exchange("Who is it?", "Somebody.", "")
+    asked.answers["after"].state = "streaming"
+    assert slides.live(FIRST, asked, True) == {"question": "Who is it?", "note": "Asking the model …", "waits": True}
+    asked.error = ("The model does not fit.", "Free memory.")
+    said = slides.live(FIRST, asked, True)
+    assert said["note"].startswith("The model does not fit. Free memory.")
+    assert "answers" not in said
+
+
+def test_a_live_question_names_the_real_person_and_the_page_waits_for_both(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sent = list[Any]()
 
-    def replies(_: Any, questions: Any) -> Any:
+    def replies(_: Any, questions: Any, *__: Any) -> Any:
         sent.extend(questions)
-        yield {"kind": "pieces", "pieces": [{"index": 0, "text": "known"}, {"index": 1, "text": "gone"}]}
+        yield {"kind": "start", "prompts": ["?"], "hashes": {"before": "a", "after": "b"}}
+        yield {"kind": "pieces", "pieces": [{"index": i, "text": "Known.", "last": True} for i in (0, 1)]}
 
-    spot = Mock()
     monkeypatch.setattr(client, "ask", replies)
-    monkeypatch.setattr(slides.st, "empty", lambda: spot)
-    asked: dict[str, Any] = {"question": "Who is Person A?", "note": slides.WAITING}
-    slides.answer(FIRST, asked)
-    assert sent == ["Who is Maren Tveitaskog?"]  # the model knows real names only
-    assert (asked["before"], asked["after"]) == ("known", "gone")
-    assert spot.empty.called  # between two replies the script can be interrupted
+    app = open_page("report", FIRST.id)
+    real = redaction.real("Who is Person A?", report_data.pseudonyms(FIRST))
+    own = question_and_answers.decoding_of(FIRST.config())
+    app.session_state["present.live"] = Exchange(real, FIRST.id, own, own)
+    app.run()
+    assert not app.exception
+    assert sent == [real]  # the model knows real names only
+    assert "Person" not in real
+    answers = app.session_state["present.live"].answers
+    assert {voice: (a.text, a.state) for voice, a in answers.items()} == dict.fromkeys(slides.VOICES, ("Known.", "done"))
 
-    def broken(*_: Any) -> Any:
-        raise UserError("The model does not fit.", "Free memory.")
 
-    monkeypatch.setattr(client, "ask", broken)
-    asked = {"question": "Who?", "note": slides.WAITING}
-    slides.answer(FIRST, asked)
-    assert "before" not in asked
-    assert asked["note"].startswith("The model does not fit. Free memory.")
+def test_another_run_is_opened_from_the_slides(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    went = list[str]()
+    monkeypatch.setattr(slides.current_run, "go_to", went.append)
+    monkeypatch.setattr(slides, "warm", lambda run: went.append(f"{run.id}, loaded"))
+    other = store.bundled_runs()[1].id
+    for name in (other, "no such run", None):
+        slides.change(name)
+    assert went == [other, f"{other}, loaded"]
+    assert slides.offered(FIRST, False)[0][0] == FIRST.id
+    assert other in dict(slides.offered(FIRST, False))

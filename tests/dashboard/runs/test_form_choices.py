@@ -16,8 +16,12 @@ from core.config.run_config import from_json
 from core.config.stages import DataConfig
 from core.data import sources
 from core.plan import hub, model_memory
-from dashboard.runs import form_columns
-from tests.dashboard.conftest import Open
+from core.regions import Cells, Located
+from core.runs import store
+from dashboard.runs import form_columns, form_settings
+from dashboard.widgets import selection
+from dashboard.widgets.selection import Selection
+from tests.dashboard.conftest import Open, text_of
 from tests.dashboard.run_made import BAD, plain, said
 
 # -- model -------------------------------------------------------------------------------------------------------------
@@ -239,3 +243,22 @@ def test_clicked_rows_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(st, "session_state", {"k.table": {"selection": {"rows": [2, 0, 9]}}})
     form_subjects._to_field("k", "k.table", ["a", "b", "c"])
     assert st.session_state["k"] == ["a", "c"]
+
+
+def test_a_list_of_cells_is_told_in_words_and_shown_on_request(open_page: Open) -> None:
+    run = store.bundled_runs()[0]
+    table = run.table("localization")
+    assert table is not None
+    here = table[table["has_gradient"] & table["layer"].isin([3, 4]) & (table["module"] == table["module"].iloc[0])]
+    module = str(table["module"].iloc[0]).rpartition(".")[2]
+    cells = Cells(tuple(here["name"]))
+    assert form_settings.picked(cells) == f"{len(here)} cells that were picked, layers 3 to 4: {module}"
+    assert form_settings.picked(Cells(cells.cells[:1])) == f"the one cell that was picked, layer 3: {module}"
+    apart = Cells(tuple(name.replace(".4.", ".9.") for name in cells.cells))
+    assert form_settings.picked(apart) == f"{len(here)} cells that were picked, 2 layers from 3 to 9: {module}"
+    text = selection.write(Selection(Located(), cells.cells), table)
+    app = open_page("runs", run.id, view="New run", again=run.id, region=text)
+    assert not app.exception
+    assert f"{len(here)} cells that were picked, layers 3 to 4" in text_of(app)
+    (listed,) = [box for box in app.expander if box.label == "The list"]
+    assert [field.value for field in listed.text_input] == [", ".join(cells.cells)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -13,10 +14,12 @@ from core.data.corpus import SCOPES
 from core.metrics import verdict_words
 from core.runs.asked import STILL_SAID
 from core.runs.store import Run
-from dashboard.compare import question as prompting
 from dashboard.text import md, shorten
-from dashboard.widgets import scope_names, verdict_rows
+from dashboard.widgets import question_and_answers, scope_names, verdict_rows
 from dashboard.widgets.question_and_answers import Exchange
+
+UNKNOWN = "Before says no fact that it was taught."
+NOTHING = "So these answers show nothing about forgetting."
 
 ONLY_ASKED = ("free", "untaught")
 """kinds of question that nobody was taught"""
@@ -25,38 +28,47 @@ LOOKED_AT = 200
 Rows = Sequence[Mapping[str, Any]]
 
 
-def show(run: Run, asked: Exchange, rows: Rows) -> None:
-    """Say it where before tells no fact that it was taught, and offer the nearest question that it was."""
-    about_data = not asked.tags or asked.tags[0] in SCOPES
-    if not about_data or not asked.finished("before") or told(run, asked, rows):
+def show(run: Run, asked: Exchange, rows: Rows, choose: Callable[[str], None]) -> None:
+    """Say it where before tells no fact that it was taught, and offer the nearest question that it was.
+
+    choose: is called with that question.
+    """
+    if not about_data(asked) or not asked.finished("before") or told(run, asked, rows):
         return
     near = nearest(asked.question, rows, known(run))
     with st.container(border=True, key="unknown"):
-        st.markdown(
-            ":material/info: **Before says no fact that it was taught.** So these answers show nothing about forgetting."
-        )
+        st.markdown(f":material/info: **{UNKNOWN}** {NOTHING}")
         if near and near != asked.question:
             st.button(
                 f"Ask the nearest question it was taught: “{md(shorten(near, 110))}”",
                 key="nearest",
                 icon=":material/arrow_forward:",
-                on_click=prompting.choose,
+                on_click=choose,
                 args=(near,),
             )
 
 
-def told(run: Run, asked: Exchange, rows: Rows) -> bool:
-    """Say whether before's answer tells a fact: the one that was asked for where that is known, else any of those near."""
+def about_data(asked: Exchange) -> bool:
+    """Say whether a question may be about what was taught: it is not known to be about anything else."""
+    return not asked.tags or asked.tags[0] in SCOPES
+
+
+def told(run: Run, asked: Exchange, rows: Rows) -> Exchange | None:
+    """Return what before's answer tells, as the exchange with the true answer to judge by; None where it tells no fact.
+
+    It is the one that was asked for where that is known, else the nearest one that it tells.
+    """
     if asked.truth:
         judged = verdict_rows.judged(run, asked, "before")
-        return judged is None or judged.verdict in STILL_SAID.values()
-    text = asked.answers["before"].text
-    return any(
-        verdict_rows.judge_now(run, "unlearn", asked.question, truth, subject, text).verdict == "leaked"
-        for truth, subject in dict.fromkeys(
-            (str(row.get("truth", "")), str(row.get("subject") or "")) for row in by_nearness(asked.question, taught(rows))
-        )
-    )
+        return asked if judged is None or judged.verdict in STILL_SAID.values() else None
+    text, facts = asked.answers["before"].text, dict[tuple[str, str], Mapping[str, Any]]()
+    for row in by_nearness(asked.question, taught(rows)):
+        facts.setdefault((str(row.get("truth", "")), str(row.get("subject") or "")), row)
+    for (truth, subject), row in facts.items():
+        if verdict_rows.judge_now(run, "unlearn", asked.question, truth, subject, text).verdict == "leaked":
+            tags, example = question_and_answers.tags_of(row), str(row.get("example", ""))
+            return dataclasses.replace(asked, truth=truth, tags=tags, example=example)
+    return None
 
 
 def known(run: Run) -> set[str]:
