@@ -23,7 +23,7 @@ from core.methods.own import OwnMethod
 from core.metrics import membership, own_verdicts, verdicts
 from core.probes import PROBES
 from core.regions import words as region_words
-from core.report import numbers, redaction, three_questions
+from core.report import numbers, redaction, slides
 from core.report.assets import maker
 from core.report.cell_matrices import picture, significant, thresholds
 from core.runs import labels, store
@@ -97,7 +97,7 @@ def collect(
         "widened": _widened(run),
     }
     asked = data["asked"]
-    data["path"] = three_questions.path(answers["examples"] if answers else (), asked["kind"], asked["kept_by"])
+    data["path"] = slides.path(answers["examples"] if answers else (), asked["kind"], asked["kept_by"])
     if answers:
         answers["examples"] = some(answers["examples"], WHOLE_ROOM if whole else ROOM)
     data["missing"] = _missing(data, status)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.probes import scorecard
 from core.report import in_short, report_sentences
-from core.runs.asked import KIND_NAMES, STILL_SAID
-from core.runs.voices import REFERENCES
+from core.runs.asked import KIND_NAMES, STILL_SAID, TO
 
 LEVELS = 9
 """shades of a cell, by its divergence"""
 SHOWN_REMARKS = 4
+Example = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,7 @@ def _brings_back(probe: Mapping[str, Any]) -> bool | None:
     """Say whether a probe got more out of after than of any model that never knew it; None where it says nothing of that."""
     if probe["kind"] != "leak" or probe["both_ways"] or probe["unavailable"] or probe["stale"]:
         return None
-    rates = {voice: cell["value"] for voice, cell in probe["cells"].items() if cell}
-    ignorant = [rates[voice] for voice in REFERENCES if voice in rates]
-    return bool(rates["after"] > max(ignorant)) if "after" in rates and ignorant else None
+    return scorecard.more_than_unknowing({voice: cell["value"] for voice, cell in probe["cells"].items() if cell})
 
 
 def _where(picture: Mapping[str, Any] | None) -> str:
@@ -121,3 +120,46 @@ def _where(picture: Mapping[str, Any] | None) -> str:
         return "The region is empty."
     layers = picture["layers"]
     return f"In layers {layers[columns[0]]} to {layers[columns[-1]]}; the model has layers {layers[0]} to {layers[-1]}."
+
+
+# -- one path of three questions: recorded verdicts alone choose them, so that nobody can show the flattering ones only
+
+
+def path(examples: Sequence[Example], forget: str, keep: str) -> list[dict[str, Any]]:
+    """Return title, words (how it was chosen) and example of each of the three; nothing where nothing was asked.
+
+    examples: all that were asked, in their order, with scope, kind, verdict_before and verdict_after. forget, keep: the kind
+    of question that counts for each scope. Each of the three is the first that came out so; its example is None where none
+    did. The doubt is what the largest share of any kind's questions shows: what must go is still said, or what must stay is
+    lost.
+    """
+    if not examples:
+        return []
+    kinds = [kind for kind in KIND_NAMES if any(e["kind"] == kind for e in examples)]
+    doubts = [
+        *(_stop("Still said", examples, "unlearn", kind, (True, False), True) for kind in kinds),
+        *(_stop("Lost", examples, "retention", kind, (True,), False) for kind in kinds),
+    ]
+    doubt = max(doubts, key=lambda stop: stop["share"])
+    if doubt["example"] is None:
+        words = f"None of {len(examples)} questions still says what must go, or lost what must stay."
+        doubt = {"title": "No doubt among what was asked", "words": words, "example": None}
+    gone = _stop("Said before, not after", examples, "unlearn", forget, (True,), False)
+    kept = _stop("Said before and after", examples, "retention", keep, (True,), True)
+    return [{key: stop[key] for key in ("title", "words", "example")} for stop in (gone, kept, doubt)]
+
+
+def _stop(
+    title: str, examples: Sequence[Example], scope: str, kind: str, before: tuple[bool, ...], after: bool
+) -> dict[str, Any]:
+    """Return one of the three. before, after: whether the voice says the fact; before may have several answers to that."""
+    asked = [e for e in examples if (e["scope"], e["kind"]) == (scope, kind)]
+    fact = STILL_SAID[scope]
+    so = [e for e in asked if (e["verdict_before"] == fact) in before and (e["verdict_after"] == fact) is after]
+    of = f"of {len(asked)} questions {TO[scope]} ({KIND_NAMES.get(kind, kind)}) came out so"
+    return {
+        "title": title,
+        "words": f"{len(so)} {of}; this is the first." if so else f"None {of}.",
+        "example": dict(so[0]) if so else None,
+        "share": len(so) / len(asked) if asked else 0.0,
+    }

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import streamlit as st
 
+from core import probes
+from core.probes import scorecard
 from core.report import in_short
-from core.runs import asked
+from core.runs import asked, store
 from core.runs.scores import Scores
 from core.runs.store import Run
 from dashboard.localize import one_question
+from dashboard.pages import EVIDENCE
 from dashboard.text import md
 from dashboard.widgets import tour
 
@@ -29,10 +34,21 @@ def show(run: Run) -> None:
     with left:
         st.markdown(what(run))
         if words := went(Scores.read(run)):
-            st.markdown(words)
+            st.markdown(f"{words}  \n{doubt(run)}")
     with right:
         one_question.show(run)
     tour.doors(run)
+
+
+def doubt(run: Run) -> str:
+    """Say how many ways to get it back did, with a link to them."""
+    where = f"{EVIDENCE.address}?{urlencode({'run': run.id, 'part': 'Leak probes'})}"
+    more, tried = scorecard.ways_back(probes.read(run, store.runs_folder()))
+    if not tried:
+        return f":gray-badge[:material/help: **Untested**] No [way to get it back]({where}) was tried."
+    word = "Doubt" if more else "No way back seen"
+    found = "find more than in a model that never knew it"
+    return f":gray-badge[:material/help: **{word}**] {more} of {tried} [ways to get it back]({where}) {found}."
 
 
 def what(run: Run) -> str:

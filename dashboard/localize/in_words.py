@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from core.jobs.controls import MEASURED
 from core.localization.measures import MEASURES
 from core.regions.words import words
 from dashboard.localize import planted_truth, region_controls
@@ -36,7 +37,8 @@ def outlined(page: Opened) -> str:
     if page.own:
         how = f"adds {glossary.link('fresh rank', 'fresh weights')} to" if page.run.config().unlearn.slots > 0 else "changes"
         what = rule if page.by_rule else md(page.words)
-        return f"Outlined is the {glossary.link('region')}: {what}. Unlearning here {how} these and no others."
+        unmapped = "" if isinstance(page.run.config().region, MEASURED) else " This map did not choose it."
+        return f"Outlined is the {glossary.link('region')}: {what}.{unmapped} Unlearning here {how} these and no others."
     said = f"Outlined is what these thresholds select: {rule}." if page.by_rule else f"Outlined are {md(page.words)}."
     other = f" This run was made with another region: {md(words(page.run.config().region))}." if page.recorded else ""
     return said + other

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from core.runs import asked as asked_
+from core.runs.scores import Scores
 from dashboard.text import shorten
 from dashboard.widgets import current_run, page_style, verdict_rows
 
@@ -31,9 +33,16 @@ def show(run: Run) -> None:
         return
     taught = "taught, then unlearned" if (run.path / "teach.json").is_file() else "unlearned"
     with st.container(gap="xxsmall"):
-        heading = f"One of {len(asked)} questions that were {taught}"
+        heading = f"One of {len(asked)} questions that were {taught}{besides(Scores.read(run))}"
         st.html(markup(row, heading, page_style.palette(), verdicts(run, str(row.get("example")))))
         verdict_rows.compare_link(run, str(row.get("question", "")), "Compare the answers")
+
+
+def besides(scores: Scores) -> str:
+    """Say that what is counted beside it was asked otherwise; empty where it was not."""
+    kind = asked_.kind_asked(scores)
+    counted = asked_.outcomes(scores, "after", "unlearn", kind)
+    return f"; the {counted.n} that are counted are others" if counted and kind != "train" else ""
 
 
 def chosen(asked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -26,7 +26,7 @@ from core.data.corpus import SCOPES, Example
 from core.localization.measures import MEASURES
 from core.metrics import own_verdicts, verdicts
 from core.metrics.verdict_words import STOP
-from core.report import html_page, model_card, numbers, redaction, report_data, report_sentences, slides, three_questions
+from core.report import html_page, model_card, numbers, redaction, report_data, report_sentences, slides
 from core.runs import store
 from core.runs.asked import STILL_SAID
 from core.runs.scores import Scores
@@ -407,19 +407,19 @@ def test_verdicts_alone_choose_the_three_questions_of_the_slides() -> None:
         example("retention", "other", "kept", "refused", id="lost"),
         example("retention", "other", "kept", "kept"),
     ]
-    gone, kept, doubt = three_questions.path(asked, "free", "free")
+    gone, kept, doubt = slides.path(asked, "free", "free")
     assert [stop["example"]["id"] for stop in (gone, kept, doubt)] == ["gone", "kept", "lost"]
     assert gone["words"] == "2 of 4 questions to forget (free wording) came out so; this is the first."
     assert kept["words"].startswith("1 of 2 questions to keep (free wording)")
     assert doubt["title"] == "Lost"  # 1 of 2, more than 1 of 4 that still say it
-    leaks = three_questions.path([*asked[:2], *asked[4:6]], "free", "free")
+    leaks = slides.path([*asked[:2], *asked[4:6]], "free", "free")
     assert [stop["title"] for stop in leaks][2] == "Still said"
     assert leaks[0]["example"] is None
     assert leaks[0]["words"] == "None of 2 questions to forget (free wording) came out so."
-    clean = three_questions.path([asked[2], asked[5]], "free", "free")[2]
+    clean = slides.path([asked[2], asked[5]], "free", "free")[2]
     assert clean["example"] is None
     assert clean["words"] == "None of 2 questions still says what must go, or lost what must stay."
-    assert three_questions.path([], "", "") == []
+    assert slides.path([], "", "") == []
 
 
 def test_the_three_questions_count_as_the_first_slide_does(data: dict[str, Any]) -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from typing import Any
 
 import pytest
 
+from core import probes
 from core.localization.measures import MEASURES
+from core.probes import scorecard
 from core.regions import Located
 from core.report import in_short
 from core.runs import asked, store
@@ -23,6 +27,11 @@ def test_a_stranger_reads_what_it_is_how_it_went_and_where_to_go(open_page: Open
     for judgement in judged:
         assert f"**{judgement.word}**] {judgement.text}" in said
     assert asked.instead(Scores.read(run)) in said
+    more, tried = scorecard.ways_back(probes.read(run))
+    assert 0 < more < tried
+    assert (
+        f"**Doubt**] {more} of {tried} [ways to get it back](evidence?run={run.id}&part=Leak+probes) find more than" in said
+    )
     labels = [link.proto.label for link in app.get("page_link")]
     assert [label.split("**")[1] for label in labels if label.startswith("**")] == ["Explore", "Present", "Probe"]
 
@@ -39,6 +48,26 @@ def test_who_keeps_what_it_trained_on_and_loses_the_rest_has_partly_lost_it() ->
     told = f"Of {after.n} other facts, which unlearning never saw, it answers {after.count('kept')}"
     assert stays.text.endswith(f"{told}; before {before.count('kept')}.")
     assert in_short.answer(measured).endswith("it lost some of what had to stay.")
+
+
+def test_a_run_that_nobody_tried_to_get_anything_out_of_is_untested(make_run: MakeRun, open_page: Open) -> None:
+    run = make_run("mine")
+    shutil.rmtree(run.path / "probes", ignore_errors=True)
+    assert "**Untested**] No [way to get it back]" in text_of(open_page("", "mine"))
+
+
+def test_ways_back_are_leaks_beyond_what_a_model_that_never_knew_it_says() -> None:
+    def found(after: float | None, never: float | None, **more: Any) -> dict[str, Any]:
+        return {"rates": {"after": {"value": after}, "never": {"value": never}}, **more}
+
+    findings = {"paraphrase": found(20.0, 10.0), "sampling": found(10.0, 10.0), "prefix": found(30.0, None)}
+    assert scorecard.ways_back(findings) == (1, 2)
+    findings |= {
+        "few-shot": found(9.0, 0.0, stale=True),
+        "quantization": {"unavailable": "no room"},
+        "gone": found(9.0, 0.0),
+    }
+    assert scorecard.ways_back(findings) == (1, 2)
 
 
 def test_data_of_ones_own_are_not_called_invented(make_run: MakeRun, open_page: Open) -> None:

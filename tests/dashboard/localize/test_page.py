@@ -374,7 +374,7 @@ def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None
     assert "cosine below μ" in text_of(open_page("", located().id))
     run = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
     other = text_of(open_page("", run.id))
-    assert f"Outlined is the region: {words(run.config().region)}. Unlearning here" in other
+    assert f"Outlined is the region: {words(run.config().region)}. This map did not choose it. Unlearning here" in other
     assert ("adds fresh weights to these" in other) == (run.config().unlearn.slots > 0)
     assert "cosine below μ" not in other
     hand = selection.write(Selection(Located(), tuple(bundled(run)["name"][:3])), bundled(run))
