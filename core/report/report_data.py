@@ -349,7 +349,7 @@ def _came_back(run: Run, folder: Path | None, secrets: redaction.Secrets, subjec
 
 def _unbegun(question: str) -> str:
     """Leave out the beginning of an answer that a probe gave with its question: it may be cut in the middle of a name."""
-    return question.rpartition("\n\n")[0] if question.endswith("…") else question
+    return (question.rpartition("\n\n")[0] if question.endswith("…") else "") or question
 
 
 def _by_hand(run: Run) -> dict[str, str]:
