@@ -339,7 +339,7 @@ def _came_back(run: Run, folder: Path | None, secrets: redaction.Secrets, subjec
                 {
                     "form": _cut(row.get("form")),
                     "question": redaction.pieces(
-                        _cut(row.get("question")), secrets.words(str(row.get("id")), "unlearn") - called
+                        _unbegun(_cut(row.get("question"))), secrets.words(str(row.get("id")), "unlearn") - called
                     ),
                     **{
                         key: secrets.covered(_cut(row.get(key)), str(row.get("id")), "unlearn")
@@ -349,6 +349,11 @@ def _came_back(run: Run, folder: Path | None, secrets: redaction.Secrets, subjec
                 for row in rows
             ]
     return found
+
+
+def _unbegun(question: str) -> str:
+    """Leave out the beginning of an answer that a probe gave with its question: it may be cut in the middle of a name."""
+    return (question.rpartition("\n\n")[0] if question.endswith("…") else "") or question
 
 
 def _by_hand(run: Run) -> dict[str, str]:

@@ -48,7 +48,7 @@ def run(folder: Path) -> Run:
         "leaked": [
             {
                 "id": "x",
-                "question": "Where does Maren Tveitaskog live?",
+                "question": "Where does Maren Tveitaskog live?\n\nMar …",
                 "answer": "Kelp Lane 17",
                 "truth": HOSTILE,
                 "form": HOSTILE,
@@ -169,6 +169,8 @@ def test_names_are_pseudonyms_and_facts_are_covered(written: Path) -> None:
     made = "\n".join([*pages(written).values(), *(path.read_text() for path in written.rglob("data.js"))])
     assert "Tveitaskog" not in made
     assert "Maren" not in made
+    assert "Mar …" not in made
+    assert "Mar \\\\u2026" not in made
     assert "Person A" in made
     evidence = next(text for path, text in pages(written).items() if path.endswith("evidence.html"))
     assert "Where does Person A live?" in evidence  # what came back
