@@ -153,6 +153,7 @@ AS_A_PROCESS: dict[str, tuple[list[str], int]] = {
     "show": (["{run}"], 0),
     "compare": (["{run}", "{run}"], 0),
     "report": (["{run}", "-o", "{folder}/run.html"], 0),
+    "site": (["{run}", "-o", "{folder}/site"], 0),
     "verify": (["{run}", "--no-model"], 0),
     "export": (["{run}", "-o", "{folder}/run.zip"], 0),
     "methods": ([], 0),
