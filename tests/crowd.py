@@ -145,8 +145,9 @@ def people(runs: Sequence[Run], visitors: int, browsers: int) -> list[Person]:
         }
         found.append(Person(number, run.id, answers, browser=number < browsers))
     after = [squeezed(text) for person in found for _, text in person.answers.values()]
-    if not all(after) or len(set(after)) < 0.9 * len(after):
-        raise SystemExit(f"The answers do not tell people apart: {len(set(after))} different ones of {len(after)}.")
+    apart = {text for text in after if text}  # a model with random weights may end at once
+    if len(apart) < 0.9 * len(after):
+        raise SystemExit(f"The answers do not tell people apart: {len(apart)} different ones of {len(after)}.")
     return found
 
 

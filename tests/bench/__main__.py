@@ -29,6 +29,7 @@ BENCHES = {
     "scale": "scale.measure",
     "endpoint": "endpoint.measure",
     "site": "site.measure",
+    "depth": "depth.measure",
 }
 """name -> the function that measures it; imported when it is its turn, because most need torch"""
 
