@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from tests.e2e.serving import CHROMIUM, PATIENCE, rest
 from tests.visitor import Visitor
@@ -78,7 +79,8 @@ class BrowserTab:
         def change() -> None:
             if page in MENU:
                 self.page.get_by_test_id("stTopNavSection").click()
-            self.page.get_by_role("link", name=LINKS[page], exact=True).first.click()
+            role: Literal["menuitem", "link"] = "menuitem" if page in MENU else "link"
+            self.page.get_by_role(role, name=LINKS[page], exact=True).first.click()
             self.page.wait_for_url(lambda at: at.partition("?")[0].rstrip("/") == f"{self.url}/{page}".rstrip("/"))
 
         return self._timed(change)
