@@ -11,7 +11,7 @@ REPEAT = 5
 PATIENCE = 60_000
 """milliseconds"""
 TABLE = ".fs-numbers tbody td"
-SWITCHES = ("Taught wording (train)", "Taught, held out from unlearning (val)")
+SWITCHES = ("Taught wording (train)", "Another fact (val)")
 
 REPAINTED = """() => {
   const table = () => document.querySelector(".fs-numbers tbody")?.innerText, old = table(), start = performance.now();
