@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from core import probes
+from core.config.run_config import describe
 from core.jobs import lifecycle
 from core.jobs import probes as job
 from core.metrics.intervals import SAFE
@@ -23,7 +24,7 @@ from core.util.safe_read import mapping, number
 from dashboard.charts import probes as chart
 from dashboard.evidence import probe_finding
 from dashboard.text import cited, duration, md
-from dashboard.widgets import address, cancel_button, current_run, glossary, page_style, verdict_rows
+from dashboard.widgets import address, cancel_button, current_run, glossary, page_style, setting_fields, verdict_rows
 
 EVERY = 1.0
 """Seconds between two looks while probes are made."""
@@ -193,6 +194,7 @@ def offer(run: Run, findings: Mapping[str, Any]) -> None:
             f"**{md(title(name))}**: {md(PROBES[name].what)}"
             + (f" ({cited(PROBES[name].source)})" if PROBES[name].source else "")
         )
+    changes = settings(wanted)
     busy = current_run.busy()
     if st.button(
         "Start",
@@ -203,8 +205,22 @@ def offer(run: Run, findings: Mapping[str, Any]) -> None:
         help="A run is at work: the probes wait until the device is free." if busy else None,
     ):
         with page_style.complaints():
-            job.start(run, wanted)
+            job.start(run, wanted, changes)
             st.rerun()
+
+
+def settings(wanted: Sequence[str]) -> dict[str, Any]:
+    """Let the settings of some probes be changed; return "probe.setting" -> value of those that were."""
+    changes: dict[str, Any] = {}
+    if not wanted:
+        return changes
+    with st.expander("How many questions, steps and samples", icon=":material/tune:"):
+        for name in wanted:
+            if described := describe(PROBES[name]):
+                st.markdown(f"**{md(title(name))}**")
+                own = setting_fields.fields(described, f"probe.{name}")
+                changes |= {f"{name}.{key}": value for key, value in own.items()}
+    return changes
 
 
 def going_on(run: Run) -> None:

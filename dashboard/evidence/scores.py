@@ -22,6 +22,7 @@ from dashboard.evidence import (
     scores_table,
     seed_means,
     step_by_step,
+    taught_without,
     tradeoff,
 )
 from dashboard.evidence.scores_table import Measured
@@ -52,6 +53,7 @@ def show(run: Run) -> None:
     st.subheader(asked.NEXT_WORD.capitalize(), help=glossary.help_text("next-word accuracy", "U", "R", "retrained"))
     st.markdown(md(score_words.verdict(chosen[0].scores, split)))
     table(chosen, split, paper)
+    taught_without.show(run)
     step_by_step.saw(chosen, split)
     with st.expander("Settings that differ", icon=":material/difference:", key="settings.open", on_change="rerun") as box:
         if box.open:

@@ -35,7 +35,7 @@ from dashboard.runs import (
     form_settings,
 )
 from dashboard.text import md
-from dashboard.widgets import audit, current_run, page_style
+from dashboard.widgets import audit, current_run, page_style, setting_fields
 
 PRESET_NAMES = {
     "clean": "Clean",
@@ -269,7 +269,7 @@ def refused(config: RunConfig, corpus: Corpus | None, here: bool) -> UserError |
 def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | None, start: Start) -> None:
     """Say what will happen and what it needs, and start it."""
     name = st.text_input("Name", key="new.name", max_chars=80, placeholder="made from method and data if empty")
-    if left := form_settings.not_taken(start.form):
+    if left := setting_fields.not_taken(start.form):
         st.warning(f"The address asks for what cannot be set, so it was left out: {md(left)}.", icon=":material/link_off:")
     if config is None or problem:
         if problem:

@@ -488,10 +488,11 @@ def test_probes_are_started_watched_and_cancelled(
 ) -> None:
     run = make_run("work")
     monkeypatch.setattr("core.runs.askable.unlearned", lambda run: run.path)
-    wanted = []
+    wanted, changed = [], []
 
-    def start(run: Run, names: Sequence[str]) -> Run:
+    def start(run: Run, names: Sequence[str], settings: dict[str, Any]) -> Run:
         wanted.append(list(names))
+        changed.append(settings)
         job_folder = layout.job_folder("probes", run)
         job_folder.path.mkdir(parents=True)
         status = json.loads((run.path / "status.json").read_text())
@@ -516,8 +517,10 @@ def test_probes_are_started_watched_and_cancelled(
     app = open_page("evidence", "work", part="Leak probes")
     assert "Not probed yet" in text_of(app)
     app.multiselect(key="probes.wanted").set_value(["sampling"]).run()
+    app.number_input(key="probe.sampling.samples").set_value(3).run()
     app.button(key="probes.start").click().run()
     assert wanted == [["sampling"]]
+    assert changed == [{"sampling.samples": 3}]
     assert not app.exception
     assert "3 of 12 answers, 1.5 a second, 6 s left" in str([bar.proto.text for bar in app.get("progress")]).replace(
         "\\", ""
