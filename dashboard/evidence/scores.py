@@ -15,6 +15,7 @@ from core.util.safe_read import mapping
 from dashboard.evidence import (
     all_metrics,
     cost,
+    other_benchmarks,
     published,
     runs_beside,
     said_table,
@@ -88,6 +89,7 @@ def metrics(run: Run) -> None:
     if not not_yet(current):
         split = questions(current)
         all_metrics.show(current, split)
+        other_benchmarks.show(run)
         step_by_step.saw([current], split)
 
 
