@@ -32,6 +32,7 @@ from dashboard.runs import (
     form_cost,
     form_data,
     form_model,
+    form_requests,
     form_settings,
 )
 from dashboard.text import md
@@ -291,9 +292,15 @@ def offer(config: RunConfig | None, corpus: Corpus | None, problem: UserError | 
     cluster = form_cluster.choose()
     if problem := refused(config, corpus, here=cluster is None):
         st.warning(md(problem), icon=":material/info:")
-    if st.button("Start", type="primary", icon=":material/play_arrow:", disabled=problem is not None, width="stretch"):
-        given = name.strip()[:80] or config.name
-        run = lifecycle.submit(dataclasses.replace(config, name=given), store.runs_folder(), cluster)
+    one_by_one = form_requests.choose(config, corpus) if cluster is None else []
+    stopped = problem is not None or len(one_by_one) == 1
+    if st.button("Start", type="primary", icon=":material/play_arrow:", disabled=stopped, width="stretch"):
+        config = dataclasses.replace(config, name=name.strip()[:80] or config.name)
+        if one_by_one:
+            form_requests.start(config, one_by_one)
+            st.query_params["view"] = pages.QUEUE
+            st.rerun()
+        run = lifecycle.submit(config, store.runs_folder(), cluster)
         current_run.open_run(run.id)
         st.query_params["view"] = pages.THIS_RUN
         configuration.forget_again()

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.jobs import sweep
+from core.jobs import sweep, unlearning_series
+from core.jobs.sweep import Sweep
 from dashboard import pages
 from dashboard.text import md
+from dashboard.widgets import number_table, page_style
+from dashboard.widgets.number_table import Cell, Column, Row, Table
 
 SHOWN = 30
 """sweeps that are listed, the newest ones"""
@@ -35,5 +38,24 @@ def show(folder: Path) -> None:
                     icon=pages.EVIDENCE.icon,
                     query_params={"run": done[0], "part": "Scores", "beside": ",".join(done[1 : 1 + BESIDE]) or "none"},
                 )
+        if one.kind == "requests":
+            requests(one)
     if len(sweeps) > SHOWN:
         st.caption(f"The newest {SHOWN} of {len(sweeps)}.")
+
+
+def requests(series: Sweep) -> None:
+    """Show what became of each subject while the next ones were forgotten, as far as it is."""
+    record = unlearning_series.read(series)
+    if not record["states"]:
+        return
+    with st.expander("Did what was forgotten first come back?", icon=":material/history:"):
+        for sentence in unlearning_series.sentences(record):
+            st.markdown(md(sentence))
+        (first, *heads), *lines = unlearning_series.table(record)
+        rows = [
+            Row(str(name), [Cell() if value is None else Cell(f"{value:.1f}") for value in values])
+            for name, *values in lines
+        ]
+        table = Table("Accuracy of each subject after each request", str(first), [Column(str(head)) for head in heads], rows)
+        st.html(number_table.markup(table, page_style.palette()))
