@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
@@ -39,7 +40,7 @@ def _going_on(run: Run, kind: str, words: str) -> None:
     work = layout.job_folder(kind, run)
     if work.status().get("state") not in current_run.ALIVE:
         st.rerun()
-    last = next((event for event in reversed(work.events()) if event.get("kind") == "progress"), {})
+    last: dict[str, Any] = next((event for event in reversed(work.events()) if event.get("kind") == "progress"), {})
     done, total, left = (number(last.get(name)) for name in ("done", "total", "left"))
     now, still = "it is queued, or the model is loaded", "" if left is None else f", {duration(left)} left"
     if done is not None and total:
