@@ -58,6 +58,7 @@ def test_a_dragged_threshold_recolours_at_once_and_counts_on_release(server: Ser
     rest(page)
     heading = page.get_by_role("heading", name=COUNT)
     before = heading.inner_text()
+    page.locator(".fs-mu").scroll_into_view_if_needed()
     box = page.locator(".fs-mu").bounding_box()
     assert box
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
