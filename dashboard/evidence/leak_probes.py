@@ -216,7 +216,9 @@ def settings(wanted: Sequence[str]) -> dict[str, Any]:
         return changes
     with st.expander("How many questions, steps and samples", icon=":material/tune:"):
         for name in wanted:
-            if described := describe(PROBES[name]):
+            # A file of the server is named in the shell alone.
+            described = [one for one in describe(PROBES[name]) if one.get("choices") or not isinstance(one["value"], str)]
+            if described:
                 st.markdown(f"**{md(title(name))}**")
                 own = setting_fields.fields(described, f"probe.{name}")
                 changes |= {f"{name}.{key}": value for key, value in own.items()}

@@ -49,9 +49,7 @@ def table(found: Results) -> Table:
 
 
 def _offer(run: Run) -> None:
-    st.caption(
-        "lm-evaluation-harness asks before, after and never. It is installed by itself, and fetches each task's data."
-    )
+    st.caption("lm-evaluation-harness asks before, after and never taught. It is an extra, and fetches each task's data.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         tasks = st.text_input("Tasks", USUAL, key="harness.tasks", help="As the harness names them, with commas between.")
         limit = st.number_input(

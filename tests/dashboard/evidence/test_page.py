@@ -516,10 +516,11 @@ def test_probes_are_started_watched_and_cancelled(
     monkeypatch.setattr(job, "start", start)
     app = open_page("evidence", "work", part="Leak probes")
     assert "Not probed yet" in text_of(app)
-    app.multiselect(key="probes.wanted").set_value(["sampling"]).run()
+    app.multiselect(key="probes.wanted").set_value(["sampling", "paraphrase"]).run()
     app.number_input(key="probe.sampling.samples").set_value(3).run()
+    assert not any(str(field.key).startswith("probe.") for field in app.text_input), "a page names no file of the server"
     app.button(key="probes.start").click().run()
-    assert wanted == [["sampling"]]
+    assert wanted == [["sampling", "paraphrase"]]
     assert changed == [{"sampling.samples": 3}]
     assert not app.exception
     assert "3 of 12 answers, 1.5 a second, 6 s left" in str([bar.proto.text for bar in app.get("progress")]).replace(
