@@ -54,7 +54,7 @@ def show(run: Run) -> None:
     st.subheader(asked.NEXT_WORD.capitalize(), help=glossary.help_text("next-word accuracy", "U", "R", "retrained"))
     st.markdown(md(score_words.verdict(chosen[0].scores, split)))
     table(chosen, split, paper)
-    taught_without.show(run)
+    taught_without.show(run, chosen[0].scores)
     step_by_step.saw(chosen, split)
     with st.expander("Settings that differ", icon=":material/difference:", key="settings.open", on_change="rerun") as box:
         if box.open:

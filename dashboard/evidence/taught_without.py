@@ -7,14 +7,16 @@ from functools import partial
 import streamlit as st
 
 from core.jobs import reference
+from core.runs.scores import Scores
 from core.runs.store import Run
+from core.runs.voices import VOICE
 from core.util.errors import UserError
 from dashboard.widgets import glossary, page_style, work_beside
 
 
-def show(run: Run) -> None:
-    """Offer it where the run lacks it and can have it, or show how far it is."""
-    if not reference.exists(run):
+def show(run: Run, scores: Scores) -> None:
+    """Offer it where the run's scores lack it and it can have it, or show how far it is."""
+    if VOICE not in scores.voices("accuracy"):
         work_beside.show(run, "reference", "Teaching a model without U", partial(_offer, run))
 
 
