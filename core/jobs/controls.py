@@ -319,7 +319,9 @@ def _others(sweep: Sweep) -> Iterator[tuple[Run, float]]:
 
 def _alike(run: Run) -> tuple[dict[str, Any], int]:
     """Return what two teachings of one thing have in common, and the seed, in which they differ."""
-    settings = {key: value for key, value in run.config().to_json().items() if key not in ("name", "preset")}
+    # Of a retrained model nothing is compared here, and making one for each teaching would double the time.
+    config = run.config().with_setting("teach.retrain", False)
+    settings = {key: value for key, value in config.to_json().items() if key not in ("name", "preset")}
     return settings, settings.pop("seed")
 
 

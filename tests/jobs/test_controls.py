@@ -172,7 +172,9 @@ def test_controls_of_another_seed_are_another_teaching(controlled: tuple[Run, Sw
     other = Sweep(Path(shutil.copytree(sweep.path, sweep.path.with_name(f"{sweep.id}-b"))))
     run = sweep.entries()[0].run
     again = Run(Path(shutil.copytree(run.path, run.path.with_name("again"))))
-    again.config().with_setting("seed", 7).with_setting("name", "another").save(again.path / "config.json")
+    config = again.config().with_setting("seed", 7).with_setting("name", "another")
+    # A retrained reference says nothing here, so one teaching may have it and another not.
+    config.with_setting("teach.retrain", not config.teach.retrain).save(again.path / "config.json")
     (again.path / controls.FILE).unlink()
     record = other.record()
     record["runs"][0]["run"] = again.id
