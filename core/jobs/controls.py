@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config.run_config import RunConfig
 from core.config.stages import UnlearnConfig
+from core.data.corpus import ASKED_ONLY, SPLITS
 from core.jobs import sweep as sweep_
 from core.jobs.sweep import Entry, Member, Sweep
 from core.jobs.sweep_scores import row
@@ -108,8 +109,10 @@ def members(run: Run) -> list[Member]:
             "A checkpoint was picked as this run's result, and a control has nobody who picks one.",
             "Make the controls of the run that it was picked from.",
         )
-    # What was not taught in that wording says more, and the extras are of no region.
-    evaluate = dataclasses.replace(config.evaluate, extras=False, splits=config.evaluate.splits or ("val",))
+    # What a control is held against, and no more: the kind of question that says the most of the given run, and val.
+    leading = asked.kind_asked(Scores.read_once(run))
+    compared = dict.fromkeys((random_regions.SPLIT, *((leading,) if leading in (*SPLITS, *ASKED_ONLY) else ())))
+    evaluate = dataclasses.replace(config.evaluate, extras=False, splits=config.evaluate.splits or tuple(compared))
     runs = [Member(config, _at(config, "given"), "given", run)]
     for name, region, offset in regions(run, config.region):
         changed = dataclasses.replace(config, region=region, unlearn=as_far(run, config.unlearn), evaluate=evaluate)

@@ -166,6 +166,18 @@ def test_what_controls_said_goes_with_the_run(controlled: tuple[Run, Sweep], tmp
     assert (damaged.p, damaged.said, damaged.sentence, damaged.in_short) == (None, None, "5", controls.UNDECIDED)
 
 
+def test_controls_are_asked_what_the_run_is_judged_by(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(controlled[0].path, tmp_path / "run")))
+    assert controls.members(run)[1].config.evaluate.splits == ("val",)
+    scores = run.json("metrics.json")
+    table = scores["metrics"]["asked"]
+    for part in ("values", "counts"):
+        after = table[part]["after"]
+        after |= {name.replace("/val/", "/free/"): value for name, value in after.items() if "/val/" in name}
+    files.write_json(run.path / "metrics.json", scores)
+    assert controls.members(run)[1].config.evaluate.splits == ("val", "free")
+
+
 def test_controls_of_another_seed_are_another_teaching(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(controlled[1].folder, tmp_path / "runs", symlinks=True))
     sweep = sweep_.find(controlled[1].id, folder)
