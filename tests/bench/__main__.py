@@ -30,6 +30,7 @@ BENCHES = {
     "endpoint": "endpoint.measure",
     "site": "site.measure",
     "depth": "depth.measure",
+    "scopes": "scopes.measure",
 }
 """name -> the function that measures it; imported when it is its turn, because most need torch"""
 
