@@ -49,6 +49,11 @@ class Method:
         """The reference that it follows on U beside before: never (the base), invented (core/data/invented.py) or none."""
         return ""
 
+    @property
+    def apart(self) -> bool:
+        """Whether it asks for the gradients of streams one by one: they then go through the model one by one."""
+        return False
+
     def prepare(self, context: Context) -> None:
         """Do what is needed once, before the first step."""
 

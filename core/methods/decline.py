@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from core.pipeline.step_context import Context
 
+TINY = 1e-20
+"""of a gradient that is none: there is nothing to turn away from"""
+
 
 @dataclass(frozen=True)
 class Decline(Method):
@@ -40,22 +43,47 @@ class Decline(Method):
     refusal_weight: float = setting(1.6, "weight of the refusals", low=0.0, high=1000.0, tune=(0.1, 2.0))
     retain_weight: float = setting(9.0, "weight of the divergence on R", low=0.0, high=1000.0, tune=(1.0, 20.0))
 
+    orthogonal: bool = setting(
+        False,
+        "what U asks of a tensor is taken at right angles to the gradient of R's true answers, so that to first order they "
+        "stay (after OrthoGrad, arXiv 2503.02312, which does so for each example of R)",
+    )
+
     @property
     def follows(self) -> str:
         """What `target` says."""
         return self.target
 
+    @property
+    def apart(self) -> bool:
+        """What `orthogonal` says."""
+        return self.orthogonal
+
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
-        part, kept, taught = context.forget, context.retain, context.forget.taught(self.target)
+        return self._forget(context) + self._hold(context)
+
+    def backward(self, context: Context) -> None:
+        """Put the gradients into the parameters, that of U turned away from R's where it is to be."""
+        if not self.orthogonal:
+            super().backward(context)
+            return
+        answers = context.gradient_of(context.retain.loss().mean())
+        hold = context.gradient_of(self._hold(context))
+        for name, pull in context.gradient_of(self._forget(context), last=True).items():
+            along = answers[name]
+            pull -= (pull * along).sum() / along.square().sum().clamp(min=TINY) * along
+            context.parameters[name].grad = pull + hold[name]
+
+    def _forget(self, context: Context) -> torch.Tensor:
+        part, taught = context.forget, context.forget.taught(self.target)
         # How an answer begins is the refusals' to say: the other two would pull against them there.
         further = (part.places > 0).float()
         forget = part.mean(further * taught * part.kl_from(self.target)).mean()
         rest = part.mean(further * (1.0 - taught) * part.kl_from("before")).mean()
-        held = kept.mean(kept.kl_from("before")).mean()
-        return (
-            self.forget_weight * forget
-            + self.rest_weight * rest
-            + self.refusal_weight * context.refusal.loss().mean()
-            + self.retain_weight * held
-        )
+        refusals = context.refusal.loss().mean()
+        return self.forget_weight * forget + self.rest_weight * rest + self.refusal_weight * refusals
+
+    def _hold(self, context: Context) -> torch.Tensor:
+        kept = context.retain
+        return self.retain_weight * kept.mean(kept.kl_from("before")).mean()

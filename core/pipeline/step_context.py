@@ -7,7 +7,7 @@ pays for what it uses. References are the taught model "before" and the base "ne
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -45,10 +45,14 @@ class Context:
         micro: MicroBatches | None = None,
         *,
         mixed: bool = False,
+        apart: bool = False,
+        own: int | None = None,
     ) -> None:
         """Begin without a batch. The model must be active with adapter "after". prefix: what lies below the region.
 
-        mixed: how many examples a stream has is left to chance, from none to all.
+        mixed: how many examples a stream has is left to chance, from none to all. apart: each stream goes through the model
+        alone, so that its gradient costs no more than its share. own: the taught rank, where fresh slots beside it are
+        what is trained.
         """
         self.adapters, self.supply, self.prefix, self.micro = adapters, supply, prefix, micro or MicroBatches()
         self.report = report or Reporter()
@@ -61,6 +65,7 @@ class Context:
         """whatever a method must remember between steps"""
         self.random = torch.Generator().manual_seed(seed)
         self.step, self.members, self.mixed = 0, dict[str, list[Encoded]](), mixed
+        self.apart, self.own = apart, own
         self.earlier = supply.earlier
         self.learning_rate = 0.0
         self._references = References(adapters, prefix, self.micro)
@@ -139,11 +144,13 @@ class Context:
         So a method sees the logits of all examples whatever its loss makes of them, and of the layers no more is in memory
         than one micro-batch needs.
         """
-        parts = self.micro.cut(self.batch.members)
+        together = list(filter(None, self.members.values())) if self.apart else [self.batch.members]
+        parts = [part for given in together for part in self.micro.cut(given)]
         counts = [sum(len(m.answer) for m in given) for given in self.members.values()]
         if len(parts) == 1:
             return by_stream([run(self.adapters, self.batch, self._layers, self.prefix)], counts)
-        outputs = [again_when_due(self._part, collate(part, self.device), list(self._layers)) for part in parts]
+        made = partial(again_when_due, self._part) if len(parts) > len(together) else self._part
+        outputs = [made(collate(part, self.device), list(self._layers)) for part in parts]
         logits, *states = zip(*outputs, strict=True)
         self._layers.update(zip(self._layers, (torch.cat(values) for values in states), strict=True))
         return by_stream(logits, counts)
@@ -243,7 +250,20 @@ class Context:
         lengths = torch.tensor([len(m.ids) - 1 for m in self.forget.members], device=self.device)
         return sum(part.sum(part.nll_of(labels(part))) for part in parts) / lengths  # type: ignore[return-value]
 
-    # -- whole scopes -----------------------------------------------------------------------------------------------
+    # -- gradients -----------------------------------------------------------------------------------------------
+
+    def still(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the part of a tensor, or of its gradient, that does not move: the taught rank, where there are slots."""
+        end = self.own or 0
+        return tensor[:, :end] if end and not name.endswith("_A") else tensor[:end]
+
+    def gradient_of(self, loss: torch.Tensor, *, last: bool = False) -> dict[str, torch.Tensor]:
+        """Return a loss's gradient per tensor of the region, 0 in what does not move. last: no other one will follow."""
+        found = torch.autograd.grad(loss, list(self.parameters.values()), retain_graph=not last, materialize_grads=True)
+        gradients = dict(zip(self.parameters, found, strict=True))
+        for name, gradient in gradients.items():
+            self.still(name, gradient).zero_()
+        return gradients
 
     def gradient(self, stream: str, size: int = WHOLE_SCOPE, *, random: bool = False) -> dict[str, torch.Tensor]:
         """Return the gradient of the mean cross-entropy over all train examples of forget or retain, per tensor.

@@ -130,7 +130,13 @@ def unlearn(
         micro.keeping(adapters),
         frozen_prefix(adapters, region, room, tried, report) as prefix,
     ):
-        context = Context(adapters, region, supply, seed, report, prefix, micro, mixed=is_mixed(config))
+        own = adapters.rank("after") - config.slots if config.slots else None
+        context = Context(
+            *(adapters, region, supply, seed, report, prefix, micro),
+            mixed=is_mixed(config),
+            apart=config.method.apart,
+            own=own,
+        )
         weight, size = config.everyday_weight, config.everyday_batch_size
         anchor = Anchor(adapters, "before", everyday, weight, size, seed + 1, prefix, micro)
         loop = _Loop(model, context, watched, config, result, report, save, ask, judge, anchor, dropped)
@@ -200,8 +206,6 @@ class _Loop:
         """the dropout of adapter "after": at work in steps alone, never where something is measured or asked"""
         self.model, self.context, self.watched, self.config = model, context, watched, config
         self.result, self.report, self.save, self.ask, self.judge, self.anchor = result, report, save, ask, judge, anchor
-        self.own = context.adapters.rank("after") - config.slots
-        """rank that was taught, which stays as it is where there are slots"""
         self.best, self.since = -math.inf, 0
         self.kept: dict[str, torch.Tensor] = {}
         self.moved: dict[str, int] = {}
@@ -245,8 +249,7 @@ class _Loop:
         for name, parameter in context.parameters.items():
             if parameter.grad is not None:
                 parameter.grad = method.mask(context, name, parameter.grad)
-                if config.slots:
-                    self._taught(name, parameter.grad).zero_()
+                context.still(name, parameter.grad).zero_()
                 if name not in self.moved and parameter.grad.any():
                     self.moved[name] = step
         if not _finite(losses, list(context.parameters.values())):
@@ -315,16 +318,13 @@ class _Loop:
             result = self.config.method.result(self.context.before[name], now)
             if self.config.slots and name in self.moved:
                 rounded = result.to(torch.bfloat16).to(now.dtype)
-                self._taught(name, rounded).copy_(self._taught(name, result))  # a given adapter may be finer
+                still = self.context.still
+                still(name, rounded).copy_(still(name, result))  # a given adapter may be finer
                 result = rounded
             if result is not now:
                 trained[name] = now.clone()
                 now.copy_(result)
         return trained
-
-    def _taught(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the part of a tensor, or of its gradient, that is of the taught rank."""
-        return tensor[: self.own] if name.endswith("_A") else tensor[:, : self.own]
 
 
 def worth(said: Mapping[str, float]) -> float:

@@ -579,3 +579,30 @@ def test_decline_can_follow_before_on_subjects_that_do_not_exist(bench: Bench) -
         rest = part.mean((part.places > 0) * part.kl_from("before")).mean()
         assert value == pytest.approx(0.3 * float(rest), rel=1e-5)
     assert method.follows == "invented"
+
+
+@pytest.mark.parametrize(("apart", "own"), [(False, None), (True, None), (True, 2)])
+def test_decline_can_leave_alone_what_r_answers(bench: Bench, apart: bool, own: int | None) -> None:
+    """What U asks for is what it asked before, less its part along the gradient of R's true answers."""
+    weights = {"forget_weight": 1.3, "rest_weight": 0.4, "refusal_weight": 0.7}
+    _, asked = measured(bench, METHODS["decline"](**weights, retain_weight=0.0))  # type: ignore[call-arg]
+    nothing = dict.fromkeys(weights, 0.0)
+    _, held = measured(bench, METHODS["decline"](**nothing, retain_weight=2.0))  # type: ignore[call-arg]
+    context, members = ready(bench)
+    context.apart, context.own = apart, own
+    method = METHODS["decline"](**weights, retain_weight=2.0, orthogonal=True)  # type: ignore[call-arg]
+    with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
+        context.load(1, {RETAIN: members[RETAIN]})
+        context.retain.loss().mean().backward()
+        answers = gradients(bench.adapters, "after")
+        context.load(1, {stream: members[stream] for stream in method.streams})
+        method.backward(context)
+        found = gradients(bench.adapters, "after")
+    assert method.apart
+    for name, value in found.items():
+        for gradient in (asked[name], answers[name], held[name]):
+            context.still(name, gradient).zero_()
+        turned = asked[name] - (asked[name] * answers[name]).sum() / answers[name].square().sum() * answers[name]
+        torch.testing.assert_close(value, turned + held[name], rtol=1e-4, atol=1e-7)
+        assert float((turned * answers[name]).sum().abs()) < 1e-5 * float(turned.norm() * answers[name].norm())
+        assert own is None or not context.still(name, value).any()
