@@ -9,7 +9,6 @@ from typing import Any
 
 import streamlit as st
 
-from core import probes
 from core.config.run_config import describe
 from core.jobs import lifecycle
 from core.jobs import probes as job
@@ -57,7 +56,7 @@ def show(run: Run) -> None:
     """Show what was probed, and offer to probe."""
     st.markdown(WHAT)
     alive = layout.under_way("probes", run)
-    findings = probes.read(run)
+    findings = current_run.findings(run)
     if alive:
         st.fragment(going_on, run_every=EVERY)(run)
     elif not findings:
