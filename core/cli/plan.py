@@ -50,7 +50,7 @@ def show(given: argparse.Namespace) -> int:
     if given.cards:
         note("The same with smaller micro-batches, and with layers that keep their input alone …")
         found = cards.fits(config)
-        output["cards"] = [dataclasses.asdict(fit) for fit in found]
+        output["cards"] = [{**dataclasses.asdict(fit), "cards": fit.cards} for fit in found]
         lines += ["", *_cards(found)]
     if given.measure and parameter_count(config.model.name) is not None:
         note("Measuring a few real steps of every stage …")

@@ -29,7 +29,7 @@ from core.regions import All, Cells, Complement, Located, Random, RatioLayers, R
 from core.regions.base import reached
 from core.regions.matched import matched
 from core.regions.scored import COLUMN
-from core.runs import asked, store
+from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
 from core.util import files
@@ -310,13 +310,17 @@ def _other_teachings(sweep: Sweep) -> list[float]:
 def _others(sweep: Sweep) -> Iterator[tuple[Run, float]]:
     """Yield other runs that have controls, with their mean advantage: first of what can be computed, then what is kept."""
     for other in sweep_.list_sweeps(sweep.folder):
+        if other.id == sweep.id:
+            continue
         given = next((entry.run for entry in other.entries() if entry.role == "given"), None)
         if other.kind == "controls" and given is not None and sweep_.state(other)["state"] == "done":
             over = random_regions.over_draws(*_keys(other))
             if over:
                 yield given, over.mean.value
-    for run in store.list_runs(sweep.folder):
-        if (run.path / FILE).exists() and not run.problem() and (outcome := kept(run)) and outcome.on_average:
+    # Asked of the folder at once: at each look at a page, and of thousands of runs hardly any has controls.
+    for path in sorted(sweep.folder.glob(f"[!.]*/{FILE}"), reverse=True):
+        run = Run(path.parent)
+        if not run.problem() and (outcome := kept(run)) and outcome.on_average:
             yield run, outcome.on_average.value
 
 

@@ -23,8 +23,11 @@ class Fit:
     needed: float
     """bytes, in the fullest stage"""
     stage: str
-    cards: tuple[int, ...]
-    """those of CARDS that hold it"""
+
+    @property
+    def cards(self) -> tuple[int, ...]:
+        """Those of CARDS that hold it."""
+        return tuple(card for card in CARDS if self.needed <= card * 2**30)
 
     @property
     def settings(self) -> str:
@@ -44,8 +47,7 @@ def fits(config: RunConfig) -> list[Fit]:
         parts = plan.memory[plan.fullest]
         beside = sum(parts.values()) - parts["weights"]
         for weights, size in plan.weights.items():
-            held = tuple(card for card in CARDS if beside + size <= card * 2**30)
-            found.append(Fit(weights, micro, keeps, beside + size, plan.fullest, held))
+            found.append(Fit(weights, micro, keeps, beside + size, plan.fullest))
     return found
 
 

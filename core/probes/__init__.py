@@ -31,7 +31,7 @@ from core.runs import store
 from core.runs.store import Run
 from core.settings import converted
 from core.util.errors import unknown
-from core.util.safe_read import mapping, number
+from core.util.safe_read import json_value, mapping, number
 
 PROBES: dict[str, Probe] = {
     probe.name: probe
@@ -87,17 +87,22 @@ def home(run: Run, folder: Path | None = None) -> Path:
     return (folder or store.runs_folder()) / f".{FOLDER}" / run.id / FOLDER if run.bundled else run.path / FOLDER
 
 
+def files(run: Run, folder: Path | None = None) -> list[Path]:
+    """Return the files of a run's findings; of two about one probe the later one counts."""
+    homes = dict.fromkeys((run.path / FOLDER, home(run, folder)))
+    return [path for home_ in homes for path in sorted(home_.glob("*.json"))]
+
+
 def read(run: Run, folder: Path | None = None) -> dict[str, dict[str, Any]]:
     """Return probe -> finding, in the order of PROBES; whatever is missing or damaged is left out.
 
     A finding about another "after" than the run has now says so: stale is true.
     """
     findings: dict[str, dict[str, Any]] = {}
-    for home_ in dict.fromkeys((run.path / FOLDER, home(run, folder))):
-        for path in sorted(home_.glob("*.json")):
-            finding = Run(home_).json(path.name)
-            if _whole(finding) and finding["probe"] == path.stem:
-                findings[path.stem] = finding
+    for path in files(run, folder):
+        finding = json_value(path)
+        if _whole(finding) and finding["probe"] == path.stem:
+            findings[path.stem] = finding
     now = mapping(run.json("manifest.json"), "adapters").get("after")
     for finding in findings.values():
         finding["stale"] = bool(now and finding.get("after") and finding["after"] != now)

@@ -42,20 +42,17 @@ def card(findings: Mapping[str, Mapping[str, Any]]) -> list[Line]:
 
 def ways_back(findings: Mapping[str, Mapping[str, Any]]) -> tuple[int, int]:
     """Return how many probes got more out of after than out of any model that never knew it, and how many can tell."""
-    told = [more for name, finding in findings.items() if (more := _more(PROBES.get(name), finding)) is not None]
+    told = [more for name, finding in findings.items() if (more := _brings_back(PROBES.get(name), finding)) is not None]
     return sum(told), len(told)
 
 
-def _more(probe: Probe | None, finding: Mapping[str, Any]) -> bool | None:
+def _brings_back(probe: Probe | None, finding: Mapping[str, Any]) -> bool | None:
+    """Say whether after's rate lies above that of every model that never knew it; None where that cannot be told."""
     if probe is None or probe.kind != "leak" or probe.both_ways or finding.get("unavailable") or finding.get("stale"):
         return None
-    return more_than_unknowing({voice: rate.get("value") for voice, rate in finding["rates"].items()})
-
-
-def more_than_unknowing(rates: Mapping[str, float | None]) -> bool | None:
-    """Say whether after's rate lies above that of every model that never knew it; None where that cannot be told."""
-    after, ignorant = rates.get("after"), [rate for voice in REFERENCES if (rate := rates.get(voice)) is not None]
-    return after > max(ignorant) if after is not None and ignorant else None
+    rates = {voice: rate for voice, cell in finding["rates"].items() if (rate := cell.get("value")) is not None}
+    ignorant = [rates[voice] for voice in REFERENCES if voice in rates]
+    return rates["after"] > max(ignorant) if "after" in rates and ignorant else None
 
 
 def lines(findings: Mapping[str, Mapping[str, Any]]) -> list[str]:

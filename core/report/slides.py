@@ -96,19 +96,17 @@ def _numbers(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         if n:
             numbers.append((f"{count} of {n}", words + (f"; before {before}" if of else "")))
     share = (data["region"] or {}).get("share_of_model")
-    if tried := [more for probe in data["probes"] if (more := _brings_back(probe)) is not None]:
-        words = "ways to get it back that find more than in a model that never knew it"
-        numbers.append((f"{sum(tried)} of {len(tried)}", words))
+    more, tried = scorecard.ways_back({probe["name"]: _as_found(probe) for probe in data["probes"]})
+    if tried:
+        numbers.append((f"{more} of {tried}", "ways to get it back that find more than in a model that never knew it"))
     elif data["change"] and share is not None:
         numbers.append((f"{share:.2f} %", "of the model was changed"))
     return numbers
 
 
-def _brings_back(probe: Mapping[str, Any]) -> bool | None:
-    """Say whether a probe got more out of after than of any model that never knew it; None where it says nothing of that."""
-    if probe["kind"] != "leak" or probe["both_ways"] or probe["unavailable"] or probe["stale"]:
-        return None
-    return scorecard.more_than_unknowing({voice: cell["value"] for voice, cell in probe["cells"].items() if cell})
+def _as_found(probe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a report says of a probe as the finding that it was drawn from, as far as a scorecard reads it."""
+    return {**probe, "rates": {voice: cell for voice, cell in probe["cells"].items() if cell}}
 
 
 def _where(picture: Mapping[str, Any] | None) -> str:

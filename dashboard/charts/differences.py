@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,19 +47,6 @@ def difference(
     x, y = layout.positions(first)
     for text, cell, column, row in zip(texts, first.to_dict("records"), x, y, strict=True):
         labels[row][column] = f"{chart_text(cells_.called(cell))}<br>{text}"
-    if kind == "region":
-        steps = [palette.surface, palette.before, palette.retention, palette.accent]
-        bands: Scale = [(position / 4, color) for i, color in enumerate(steps) for position in (i, i + 1)]
-        scale = {"colorscale": bands, "zmin": -0.5, "zmax": 3.5}
-        bar = {"tickvals": [0, 1, 2, 3], "ticktext": list(MEMBERS)}
-    else:
-        top = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
-        scale = {"colorscale": palette.signed, "zmin": -max(top, 1e-12), "zmax": max(top, 1e-12)}
-        bar = (
-            {"tickvals": [-top, 0, top], "ticktext": [number(-top), "0", number(top)]}
-            if top
-            else {"tickvals": [0], "ticktext": ["0"]}
-        )
     fig.add_heatmap(
         z=layout.matrix(first, values),
         text=labels,
@@ -66,8 +54,7 @@ def difference(
         xgap=1,
         ygap=1,
         hoverongaps=False,
-        **scale,
-        colorbar={"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}, **bar},
+        **(_memberships(palette) if kind == "region" else _signed(values, palette)),
         name="difference",
     )
     few = len(layout.rows) <= 32
@@ -86,6 +73,27 @@ def difference(
         ),
     )
     return fig
+
+
+def _memberships(palette: Palette) -> dict[str, Any]:
+    """Return a colour for each of MEMBERS."""
+    steps = [palette.surface, palette.before, palette.retention, palette.accent]
+    bands: Scale = [(position / 4, color) for i, color in enumerate(steps) for position in (i, i + 1)]
+    ticks = {"tickvals": [0, 1, 2, 3], "ticktext": list(MEMBERS)}
+    return {"colorscale": bands, "zmin": -0.5, "zmax": 3.5, "colorbar": _bar(palette, ticks)}
+
+
+def _signed(values: np.ndarray, palette: Palette) -> dict[str, Any]:
+    """Return colours for differences, alike on both sides of zero."""
+    top = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    end = max(top, 1e-12)
+    ends = [-top, 0, top] if top else [0]
+    ticks = {"tickvals": ends, "ticktext": [number(value) for value in ends]}
+    return {"colorscale": palette.signed, "zmin": -end, "zmax": end, "colorbar": _bar(palette, ticks)}
+
+
+def _bar(palette: Palette, ticks: dict[str, Any]) -> dict[str, Any]:
+    return {"thickness": 8, "outlinewidth": 0, "tickfont": {"size": 12, "color": palette.muted}, **ticks}
 
 
 def numbers(

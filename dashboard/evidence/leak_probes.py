@@ -5,11 +5,11 @@ starts them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from core import probes
 from core.config.run_config import describe
 from core.jobs import lifecycle
 from core.jobs import probes as job
@@ -23,11 +23,18 @@ from core.util.errors import UserError
 from core.util.safe_read import mapping, number
 from dashboard.charts import probes as chart
 from dashboard.evidence import probe_finding
-from dashboard.text import cited, duration, md
-from dashboard.widgets import address, cancel_button, current_run, glossary, page_style, setting_fields, verdict_rows
+from dashboard.text import cited, md
+from dashboard.widgets import (
+    address,
+    cancel_button,
+    current_run,
+    glossary,
+    page_style,
+    setting_fields,
+    verdict_rows,
+    work_beside,
+)
 
-EVERY = 1.0
-"""Seconds between two looks while probes are made."""
 WHAT = (
     "An answer that is gone may still come out if one asks otherwise, samples, or looks inside. "
     f"Each {glossary.link('probe')} asks in one way and counts how often the truth comes back. It asks "
@@ -56,17 +63,16 @@ COLORS = {"leaks": "red", "perhaps": "orange", scorecard.TOO_FEW: "gray", "no le
 def show(run: Run) -> None:
     """Show what was probed, and offer to probe."""
     st.markdown(WHAT)
-    alive = layout.under_way("probes", run)
-    findings = probes.read(run)
-    if alive:
-        st.fragment(going_on, run_every=EVERY)(run)
-    elif not findings:
+    findings, work = current_run.findings(run), layout.job_folder("probes", run)
+    cancel = partial(cancel_button.show, work, "probes.cancel", help="What was found until then is kept.")
+    alive = work_beside.watch(work, partial(how_far, work), cancel)
+    if not alive and not findings:
         st.info(
             "Not probed yet. Choose probes below and start them: they run in a process of their own, so this page "
             "can be closed."
         )
     if not alive:
-        ended(run)
+        ended(work)
         with st.expander("Make probes", expanded=not findings, icon=":material/play_circle:"):
             offer(run, findings)
     if findings:
@@ -225,52 +231,20 @@ def settings(wanted: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
-def going_on(run: Run) -> None:
-    """Show how far the probes are; they can be cancelled. Draws the whole page once they have ended."""
-    lifecycle.reap()
-    job_folder = layout.job_folder("probes", run)
-    status = job_folder.status()
-    if status.get("state") not in current_run.ALIVE:
-        st.rerun()
-    if status.get("state") == "queued":
-        st.info(
-            "The probes wait until the device is free." if status.get("position") else "Starting …",
-            icon=":material/schedule:",
-        )
-    else:
-        share, words = progress(job_folder)
-        st.progress(min(1.0, share), text=md(words))
-    cancel_button.show(job_folder, "probes.cancel", help="What was found until then is kept.")
+def how_far(work: Run, status: Mapping[str, Any]) -> tuple[float, str]:
+    """Return how far all wanted probes are, 0 … 1, and in words how far the present one is."""
+    wanted = len(mapping(work.json(lifecycle.WANTED)).get("probes") or PROBES)
+    stages, present = mapping(status, "stages"), str(status.get("stage"))
+    if present not in PROBES:
+        return 0.0, f"Loading the model … · probe 1 of {wanted}"
+    done = sum(mapping(stages.get(name)).get("state") == "done" for name in PROBES)
+    counted = work_beside.count(status) if mapping(stages.get(present)).get("state") == "running" else None
+    share, words = (counted.share, counted.words) if counted else (0.0, "starts")
+    return min(1.0, (done + share) / wanted), f"{title(present)}: {words} · probe {min(done + 1, wanted)} of {wanted}"
 
 
-def progress(job_folder: Run) -> tuple[float, str]:
-    """Return how far all wanted probes are, 0 … 1, and in words how far the present one is, from its events."""
-    wanted = mapping(job_folder.json(lifecycle.WANTED)).get("probes") or list(PROBES)
-    ended, name, done, total, words = 0, "", 0.0, 1.0, ""
-    for event in job_folder.events():
-        if event.get("kind") == "stage" and event.get("name") in PROBES:
-            ended += event.get("state") == "done"
-            if event.get("state") == "running":
-                name, done, total, words = str(event["name"]), 0.0, 1.0, "starts"
-        elif event.get("kind") == "progress":
-            done, total = number(event.get("done")) or 0.0, number(event.get("total")) or 1.0
-            rate, left = number(event.get("rate")), number(event.get("left"))
-            words = f"{done:.0f} of {total:.0f} {event.get('unit') or ''}" + (f", {rate:.1f} a second" if rate else "")
-            words += f", {duration(left)} left" if left is not None else ""
-    present = f"{title(name)}: {words}" if name else "Loading the model …"
-    share = (ended + min(1.0, done / total)) / max(1, len(wanted)) if name else 0.0
-    return share, f"{present} · probe {min(ended + 1, len(wanted))} of {len(wanted)}"
-
-
-def ended(run: Run) -> None:
+def ended(work: Run) -> None:
     """Say how the last work on probes ended, unless all was well."""
-    status = layout.job_folder("probes", run).status()
-    if status.get("state") == "failed":
-        page_style.complain(
-            UserError(
-                str(status.get("error") or "The probes failed."),
-                str(status.get("fix") or "Start them again: what was found is kept."),
-            )
-        )
-    elif status.get("state") == "cancelled":
+    work_beside.failed(work)
+    if work.status().get("state") == "cancelled":
         st.caption("The last work on probes was cancelled. What was found until then is kept.")

@@ -6,16 +6,15 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from core import probes
 from core.probes import scorecard
 from core.report import in_short
-from core.runs import asked, store
+from core.runs import asked
 from core.runs.scores import Scores
 from core.runs.store import Run
 from dashboard.localize import one_question
 from dashboard.pages import EVIDENCE
 from dashboard.text import md
-from dashboard.widgets import tour
+from dashboard.widgets import current_run, tour
 
 INVENTED = {"privacy": "facts about invented people", "copyright": "passages of invented books"}
 """subset of the bundled data -> what was taught"""
@@ -43,7 +42,7 @@ def show(run: Run) -> None:
 def doubt(run: Run) -> str:
     """Say how many ways to get it back did, with a link to them."""
     where = f"{EVIDENCE.address}?{urlencode({'run': run.id, 'part': 'Leak probes'})}"
-    more, tried = scorecard.ways_back(probes.read(run, store.runs_folder()))
+    more, tried = scorecard.ways_back(current_run.findings(run))
     if not tried:
         return f":gray-badge[:material/help: **Untested**] No [way to get it back]({where}) was tried."
     word = "Doubt" if more else "No way back seen"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,32 +49,7 @@ def grid(page: Opened, measure: str, scale: DeltaGenerator, *, factors: bool) ->
     """Show the map, coloured by a measure. scale: the place of what else it can be set to."""
     table, region = page.table, page.region
     with scale:
-        linear = st.toggle(
-            "Linear colours",
-            key="linear",
-            bind="query-params",
-            help="Otherwise logarithmic. What is shared is always linear.",
-        )
-        intensity = st.slider(
-            "Intensity",
-            0.2,
-            3.0,
-            1.0,
-            0.1,
-            key="intensity",
-            bind="query-params",
-            help="Above 1 brings out small values, below 1 only the largest. Not of what is shared.",
-        )
-        number_of = st.number_input(
-            "Random region",
-            0,
-            controls_.DRAWS,
-            key="random",
-            bind="query-params",
-            help="0: none. Otherwise dotted: as many tensors of each module, factor and band of layers, drawn at random. "
-            "Of the run's own region, the controls below train on the same ones.",
-        )
-    separability = separability_.usable(current_run.table(page.run, "separability"))
+        linear, intensity, number_of = scaled()
     boxed = [name for name in st.session_state.get("brushed", ()) if name in set(table["name"])]
     other, palette = boxed or random_region(table, region, number_of), page_style.palette()
     look = Look(
@@ -87,25 +63,54 @@ def grid(page: Opened, measure: str, scale: DeltaGenerator, *, factors: bool) ->
         tuple(other),
     )
     drawn, words = _map(version(page.run), look, page)
-    shown = page.shown(factors=factors)
+    shown, strip = page.shown(factors=factors), separability_.usable(current_run.table(page.run, "separability"))
     layers = cells_.layout(shown).layers
     heatmap_explorer.heat(
-        heatmap_explorer.Picture(drawn, words, facts(page.run, measure, separability)),
+        heatmap_explorer.Picture(drawn, words, facts(page.run, measure, strip)),
         shared(table),
         heard(page, shown),
         heatmap_explorer.Colours(measure, logarithmic=not linear, layers=layers, accent=palette.accent, ink=palette.text),
     )
     handpicked.mode()
-    also = [also_changed(table, region) if measure == "change" else "", "" if factors else in_part(shown, table, region)]
-    if boxed:
-        also.append(f"Dotted: the {len(boxed)} tensors in your box.")
-    elif other:
-        both = len(set(other) & set(region))
-        also.append(f"Dotted: random region {number_of}; {both} of its {len(other)} tensors are selected.")
+    also = [
+        also_changed(table, region) if measure == "change" else "",
+        "" if factors else in_part(shown, table, region),
+        f"Dotted: the {len(boxed)} tensors in your box." if boxed else dotted(number_of, other, region),
+    ]
     st.caption(
-        legend(measure, separability, also, threshold=measure == "cosine" and page.by_rule),
-        help=separability_.help_text(separability) if separability is not None else None,
+        legend(measure, strip, also, threshold=measure == "cosine" and page.by_rule),
+        help=separability_.help_text(strip) if strip is not None else None,
     )
+
+
+def scaled() -> tuple[bool, float, int]:
+    """Let colours and a random region be set; return whether colours are linear, their intensity, and which region."""
+    linear = st.toggle(
+        "Linear colours",
+        key="linear",
+        bind="query-params",
+        help="Otherwise logarithmic. What is shared is always linear.",
+    )
+    intensity = st.slider(
+        "Intensity",
+        0.2,
+        3.0,
+        1.0,
+        0.1,
+        key="intensity",
+        bind="query-params",
+        help="Above 1 brings out small values, below 1 only the largest. Not of what is shared.",
+    )
+    number_of = st.number_input(
+        "Random region",
+        0,
+        controls_.DRAWS,
+        key="random",
+        bind="query-params",
+        help="0: none. Otherwise dotted: as many tensors of each module, factor and band of layers, drawn at random. "
+        "Of the run's own region, the controls below train on the same ones.",
+    )
+    return linear, intensity, number_of
 
 
 @dataclass(frozen=True)
@@ -197,6 +202,12 @@ def random_region(table: pd.DataFrame, region: list[str], number_of: int) -> tup
         with page_style.complaints():
             return matched(table, region, number_of - 1)
     return ()
+
+
+def dotted(number_of: int, other: Collection[str], region: list[str]) -> str:
+    """Say which random region is dotted, and how much of it is selected; empty where none is."""
+    both = len(set(other) & set(region))
+    return f"Dotted: random region {number_of}; {both} of its {len(other)} tensors are selected." if other else ""
 
 
 def also_changed(table: pd.DataFrame, region: list[str]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from core.config import run_config
-from core.jobs import lifecycle, planting
+from core.jobs import planting
 from core.localization import SCORES, plantings
 from core.runs import store
 from core.runs.store import Run
@@ -19,14 +20,12 @@ from core.util.safe_read import mapping, number
 from dashboard.charts import planted
 from dashboard.localize import planted_map
 from dashboard.text import duration, md
-from dashboard.widgets import cancel_button, current_run, literature, number_table, page_style
+from dashboard.widgets import cancel_button, current_run, literature, number_table, page_style, work_beside
 from dashboard.widgets.number_table import Cell, Column, Row, Table
 
 Record = Mapping[str, Any]
 """planted.json, readable"""
 
-EVERY = 1.0
-"""Seconds between two looks while facts are planted."""
 WHAT = (
     "Here it is known where the facts are. A random set of modules learned facts to be forgotten, another one facts to be "
     "kept, and all others learned other facts. A score is worth something if it finds the first set."
@@ -68,9 +67,8 @@ def show(run: Run) -> None:
     st.markdown(WHAT)
     record = record_of(run)
     at = planting.job_folder(run.config(), planting.FEW, store.runs_folder())
-    alive = at.status().get("state") in current_run.ALIVE
-    if alive:
-        st.fragment(going_on, run_every=EVERY)(at)
+    kept = "Nothing of this planting is kept. The run itself stays as it is."
+    alive = work_beside.watch(at, how_far, partial(cancel_button.show, at, "planted.cancel", help=kept))
     if record:
         found(record)
     elif not alive:
@@ -187,9 +185,7 @@ def _name(one: Record) -> str:
 
 def offer(run: Run, at: Run) -> None:
     """Say that nothing was planted, how an earlier try ended, and how long one would take; start it."""
-    status = at.status()
-    if status.get("state") == "failed":
-        page_style.complain(UserError(str(status.get("error") or "The worker is gone."), str(status.get("fix") or "")))
+    work_beside.failed(at)
     st.info("Nothing was planted in this model yet.", icon=":material/potted_plant:")
     try:
         took = _seconds(str(run.path), safe_read.stamp(run.path / "config.json"), str(store.runs_folder()))
@@ -211,31 +207,13 @@ def _seconds(run: str, changed: tuple[int, int], folder: str) -> tuple[float, st
     return planting.seconds(run_config.load(Path(run) / "config.json"), planting.FEW, Path(folder))
 
 
-def going_on(at: Run) -> None:
-    """Show how far the planting is; it can be cancelled. Draws the whole page once it has ended."""
-    lifecycle.reap()
-    status = at.status()
-    if status.get("state") not in current_run.ALIVE:
-        st.rerun()
-    if status.get("state") == "queued":
-        waits = "The planting waits until the device is free." if status.get("position") else "Starting …"
-        st.info(waits, icon=":material/schedule:")
-    else:
-        share, words = progress(status)
-        st.progress(share, text=md(words))
-    cancel_button.show(at, "planted.cancel", help="Nothing of this planting is kept. The run itself stays as it is.")
-
-
 PARTS = {"steps": "Teaching the modules", "examples": "Scoring them", "modules": "Trying each module out"}
 """unit of progress -> what is being done"""
 
 
-def progress(status: Record) -> tuple[float, str]:
-    """Return how far the present part of the work is, 0 … 1, and what it is."""
-    stage = mapping(mapping(status.get("stages")).get(str(status.get("stage"))))
-    done, total, left = (number(stage.get(name)) for name in ("done", "total", "left"))
-    unit = str(stage.get("unit") or "")
-    if done is None or not total:
+def how_far(status: Record) -> tuple[float, str]:
+    """Return how far the present part of a planting is, 0 … 1, and what it is."""
+    counted = work_beside.count(status)
+    if counted is None:
         return 0.0, "Loading the model …"
-    words = f"{PARTS.get(unit, 'At work')}: {done:.0f} of {total:.0f} {unit}"
-    return min(1.0, max(0.0, done / total)), words + (f", {duration(left)} left of this part" if left else "")
+    return counted.share, f"{PARTS.get(counted.unit, 'At work')}: {counted.words}"

@@ -16,7 +16,6 @@ from core.runs import asked, store
 from core.runs.asked import NEXT_WORD, STILL_SAID
 from core.runs.scores import Scores
 from core.runs.store import Run
-from core.util import failure_sentences
 from core.util.errors import UserError
 from core.util.progress import duration
 from core.util.safe_read import mapping, number
@@ -24,7 +23,7 @@ from dashboard import pages
 from dashboard.charts import controls as chart
 from dashboard.charts.controls import Control
 from dashboard.text import md
-from dashboard.widgets import current_run, glossary, literature, number_table, page_style
+from dashboard.widgets import cancel_button, current_run, glossary, literature, number_table, page_style, work_beside
 from dashboard.widgets.number_table import MISSING, Cell, Column, Row, Table
 
 EVERY = 1.5
@@ -177,22 +176,12 @@ def going_on(control_sweep: Sweep, state: Mapping[str, Any]) -> None:
     """Show how far they are; they can be cancelled."""
     total, done = int(state["total"]) or 1, int(state["ended"])
     if state["state"] == "queued":
-        position = state["position"]
-        words = f"They wait until the device is free: number {position} in the queue." if position else "Starting …"
-        st.info(words, icon=":material/schedule:")
+        st.info(work_beside.place(control_sweep.as_run, state["position"]), icon=":material/schedule:")
     else:
         now = f": {state['now']}" if state["now"] else ""
         st.progress(min(1.0, done / total), text=md(f"{done} of {total} runs are there{now}"))
-    asked = (control_sweep.path / "cancel").exists()
-    st.button(
-        "Stopping …" if asked else "Cancel",
-        icon=":material/stop:",
-        key="controls.cancel",
-        disabled=asked,
-        on_click=_cancel,
-        args=(control_sweep,),
-        help="What was computed is kept, and you can go on later.",
-    )
+    kept = "What was computed is kept, and you can go on later."
+    cancel_button.show(control_sweep.as_run, "controls.cancel", help=kept)
 
 
 def ended(control_sweep: Sweep, state: Mapping[str, Any]) -> None:
@@ -224,14 +213,6 @@ def after(control_sweep: Sweep, rows: Sequence[Mapping[str, Any]], run: Run) -> 
             disabled=not others,
             query_params={"run": run.id, "part": "Scores", "beside": ",".join(others)},
         )
-
-
-def _cancel(control_sweep: Sweep) -> None:
-    with page_style.complaints():
-        try:
-            sweep.cancel(control_sweep)
-        except OSError as error:
-            raise failure_sentences.disk_error(control_sweep.path / "cancel", error) from error
 
 
 def points(rows: Sequence[Mapping[str, Any]], measure: str) -> list[Control]:

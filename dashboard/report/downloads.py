@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -52,62 +53,34 @@ def written(run: Run, redact: bool, names: bool) -> bytes:
     return render(slides.gathered(str(run.path), slides.stamps(run), redact, names)).encode()
 
 
+@dataclass(frozen=True)
+class Download:
+    """A file that can be taken along."""
+
+    title: str
+    file: str
+    mime: str
+    data: Callable[[], Any]
+    """makes it, once it is asked for"""
+    words: str
+    problem: str = ""
+    """why there is none; empty where there is one"""
+
+
 def others(run: Run) -> None:
     """Offer model and tables."""
-    kinds: list[tuple[str, str, str, Callable[[], Any], str]] = [
-        (
-            "Adapter",
-            f"{run.id}-adapter.zip",
-            "application/zip",
-            lambda: export_model.adapter_zip(run, store.runs_folder()),
-            "After unlearning, as peft reads it, with a model card",
-        ),
-        (
-            "card.json",
-            f"{store.nameless(run.id)}-card.json",
-            "application/json",
-            lambda: export_model.card_json(model_card.model_card(run, store.runs_folder())),
-            "Method, region, scores, limits and hashes for programs; no texts",
-        ),
-        (
-            "CSV",
-            f"{run.id}-tables.zip",
-            "application/zip",
-            lambda: export_tables.as_csv(run),
-            "All tables: answers with verdicts, scores, tokens, cells. Nothing in them runs as a formula.",
-        ),
-        (
-            "Parquet",
-            f"{run.id}-parquet.zip",
-            "application/zip",
-            lambda: export_tables.as_parquet(run),
-            "The same tables for programs",
-        ),
-        (
-            "LLM Comparator",
-            f"{run.id}-comparator.json",
-            "application/json",
-            lambda: export_tables.as_comparator(run),
-            "Before and after, for https://pair-code.github.io/llm-comparator (it opens local files)",
-        ),
-    ]
-    able = {
-        "Adapter": adapter_problem(run),
-        "LLM Comparator": "" if current_run.answers(run) else "No answers were recorded.",
-    }
     with st.container(horizontal=True, gap="small"):
-        for title, name, mime, data, words in kinds:
-            problem = able.get(title, "")
+        for one in downloads(run):
             st.download_button(
-                title,
-                data=data,
-                file_name=name,
-                mime=mime,
+                one.title,
+                data=one.data,
+                file_name=one.file,
+                mime=one.mime,
                 on_click="ignore",
                 icon=":material/download:",
-                key=f"take.{title}",
-                disabled=bool(problem),
-                help=md(problem) if problem else words,
+                key=f"take.{one.title}",
+                disabled=bool(one.problem),
+                help=md(one.problem) if one.problem else one.words,
             )
     st.caption(
         "CSV, Parquet and LLM Comparator hold questions and answers. The adapter after unlearning can be asked by "
@@ -118,6 +91,49 @@ def others(run: Run) -> None:
         f"python -m core export {run.id} --as {kind} -o {run.id}-{kind}" for kind in ("merged", "gguf-q8_0", "notebook")
     ]
     st.code("\n".join([*commands, f"python -m core serve {run.id}"]), language=None, wrap_lines=True)
+
+
+def downloads(run: Run) -> list[Download]:
+    """Return what can be taken along of a run besides its report."""
+    return [
+        Download(
+            "Adapter",
+            f"{run.id}-adapter.zip",
+            "application/zip",
+            lambda: export_model.adapter_zip(run, store.runs_folder()),
+            "After unlearning, as peft reads it, with a model card",
+            adapter_problem(run),
+        ),
+        Download(
+            "card.json",
+            f"{store.nameless(run.id)}-card.json",
+            "application/json",
+            lambda: export_model.card_json(model_card.model_card(run, store.runs_folder())),
+            "Method, region, scores, limits and hashes for programs; no texts",
+        ),
+        Download(
+            "CSV",
+            f"{run.id}-tables.zip",
+            "application/zip",
+            lambda: export_tables.as_csv(run),
+            "All tables: answers with verdicts, scores, tokens, cells. Nothing in them runs as a formula.",
+        ),
+        Download(
+            "Parquet",
+            f"{run.id}-parquet.zip",
+            "application/zip",
+            lambda: export_tables.as_parquet(run),
+            "The same tables for programs",
+        ),
+        Download(
+            "LLM Comparator",
+            f"{run.id}-comparator.json",
+            "application/json",
+            lambda: export_tables.as_comparator(run),
+            "Before and after, for https://pair-code.github.io/llm-comparator (it opens local files)",
+            "" if current_run.answers(run) else "No answers were recorded.",
+        ),
+    ]
 
 
 def adapter_problem(run: Run) -> str:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from core.config.run_config import RunConfig
 from core.data.corpus import Corpus
-from core.jobs import estimate, lifecycle
+from core.jobs import estimate
 from core.runs import store
 from core.runs.store import Run
 from core.util import access
-from core.util.errors import UserError
-from dashboard.runs import progress
+from core.util.safe_read import mapping
 from dashboard.text import duration, md
-from dashboard.widgets import cancel_button, current_run, page_style
+from dashboard.widgets import cancel_button, page_style, work_beside
 
-EVERY = 0.7
 STAGES = {
     "load": "Load the model",
     "teach": "Teach",
@@ -40,23 +39,17 @@ HELP = (
 def offer(config: RunConfig, corpus: Corpus | None) -> None:
     """Offer the measurement of a configuration, and show it as it goes on or what it found."""
     job_folder = estimate.job_folder(config, store.runs_folder(), corpus.fingerprint() if corpus else "")
-    alive = job_folder.status().get("state") in current_run.ALIVE
-    st.fragment(_show, run_every=EVERY if alive else None)(job_folder, config, alive)
+    cancel = partial(cancel_button.show, job_folder, "new.cost.cancel", "Cancel measuring", width="stretch")
+    if not work_beside.watch(job_folder, _how_far, cancel):
+        st.fragment(_ended)(job_folder, config)
 
 
-def _show(job_folder: Run, config: RunConfig, was_alive: bool) -> None:
-    lifecycle.reap()
-    status = job_folder.status()
-    state = str(status.get("state"))
-    if was_alive and state not in current_run.ALIVE:
-        st.rerun()
+def _ended(job_folder: Run, config: RunConfig) -> None:
+    """Show what was found, or how that failed, and what starts it."""
+    state = str(job_folder.status().get("state"))
     measured = estimate.result(job_folder) if state == "done" else None
-    if state in current_run.ALIVE:
-        _going_on(job_folder, status, state)
-        return
-    if state == "failed":
-        page_style.complain(UserError(str(status.get("error") or "The measurement failed."), str(status.get("fix") or "")))
-    elif state == "cancelled":
+    work_beside.failed(job_folder)
+    if state == "cancelled":
         st.caption("The measurement was cancelled.")
     if access.read_only():
         if measured:
@@ -71,18 +64,11 @@ def _show(job_folder: Run, config: RunConfig, was_alive: bool) -> None:
             st.rerun()
 
 
-def _going_on(job_folder: Run, status: Mapping[str, Any], state: str) -> None:
-    """Show how far the measurement is; it can be cancelled."""
-    stages = status.get("stages") or {}
-    done = sum(stage.get("state") == "done" for stage in stages.values())
-    if state == "queued":
-        position = status.get("position")
-        message = f"Number {position} in the queue{progress.awaited(job_folder)}" if position else "Starting …"
-        st.info(message, icon=":material/schedule:")
-    else:
-        what = estimate.STEPS.get(str(status.get("stage")), "loading the model")
-        st.progress(done / len(estimate.STEPS), text=f"Measuring, {done} of {len(estimate.STEPS)}: {what} …")
-    cancel_button.show(job_folder, "new.cost.cancel", "Cancel measuring", width="stretch")
+def _how_far(status: Mapping[str, Any]) -> tuple[float, str]:
+    """Return how far the measurement is, 0 … 1, and what it is at."""
+    done = sum(stage.get("state") == "done" for stage in mapping(status, "stages").values())
+    what = estimate.STEPS.get(str(status.get("stage")), "loading the model")
+    return min(1.0, done / len(estimate.STEPS)), f"Measuring, {done} of {len(estimate.STEPS)}: {what} …"
 
 
 def _result(measured: Mapping[str, Any], config: RunConfig) -> None:

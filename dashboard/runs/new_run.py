@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -52,6 +53,16 @@ PRESET_HELP = (
     "questions; two of three of its answers about what was to be forgotten are gibberish.  \n"
     "**Paper**: model, data and settings of the released code, each with the line it stands in as its source; "
     "a baseline of the paper brings its own. It needs a GPU of 40 GB or more."
+)
+METHOD_HELP = "How the model is made to forget: what each step pushes away, and what it holds on to."
+REGION_HELP = (
+    "Which adapter tensors unlearning may change. Located is the paper's rule; the others are other localizations, or "
+    "controls to compare it with."
+)
+SEED_HELP = "The same seed gives the same run, to the bit, on one machine."
+PROCESSES_HELP = (
+    "They share the run's examples. Each holds a model of its own, on a GPU of its own where there are some; what a page "
+    "foretells of time and memory is for one."
 )
 JSON_HELP = "Replaces the form by its JSON, to edit as text. Switching back shows the form as it was."
 
@@ -169,67 +180,16 @@ def compose(
     method: Method | Region = base.unlearn.method
     region: Method | Region = base.region
     with left, _noted(problems):
-        method = form_settings.member(
-            Method,
-            base.unlearn.method,
-            f"{name}.method",
-            "Method",
-            "How the model is made to forget: what each step pushes away, and what it holds on to.",
-        )
+        method = form_settings.member(Method, base.unlearn.method, f"{name}.method", "Method", METHOD_HELP)
     if base.preset in published.PRESETS and method.name in {*published.BASELINES} - {base.unlearn.method.name}:
         base, name = with_method(base, method.name), f"{name}.{method.name}"  # other start values, so other widgets
     with right, _noted(problems):
-        region = form_settings.member(
-            Region,
-            base.region,
-            f"{name}.rule",
-            "Region",
-            "Which adapter tensors unlearning may change. Located is the paper's rule; the others are other "
-            "localizations, or controls to compare it with.",
-        )
-    with st.expander("Settings of each stage", icon=":material/tune:", key="stages", on_change="rerun", bind="query-params"):
-        st.caption("A coloured dot marks what differs from where the form started.")
-        changes = form_settings.stage_settings(base, name)
-        first, second = st.columns(2)
-        seed = first.number_input(
-            "Seed",
-            0,
-            2**31 - 1,
-            base.seed,
-            key=f"{name}.seed",
-            bind="query-params",
-            help="The same seed gives the same run, to the bit, on one machine.",
-        )
-        processes = second.number_input(
-            "Processes",
-            1,
-            64,
-            base.processes,
-            key=f"{name}.processes",
-            bind="query-params",
-            help="They share the run's examples. Each holds a model of its own, on a GPU of its own where there are "
-            "some; what a page foretells of time and memory is for one.",
-        )
-        changes |= form_settings.model_settings(base, name) | form_settings.data_settings(base, name)
-    config = base
+        region = form_settings.member(Region, base.region, f"{name}.rule", "Region", REGION_HELP)
+    changes = stages(base, name) | {"unlearn.method": method, "region": region}
     with _noted(problems):
-        for path, value in {
-            "seed": seed,
-            "processes": processes,
-            **changes,
-            "unlearn.method": method,
-            "region": region,
-        }.items():
-            config = config.with_setting(path, value)
-        if not model_name:
-            raise UserError("No model is chosen.", "Give a hub id, a folder or a file, or take the bundled one.")
-        if chosen is None:
-            raise UserError("No data is chosen.", "Choose the demo, or give a file or folder.")
-    if problems or chosen is None:
+        config = with_changes(base, changes, model_name, chosen)
+    if problems:
         return None, problems[0]
-    config = config.with_setting("model.name", model_name)
-    data = dataclasses.replace(config.data, source=chosen.source, subset=chosen.subset, subjects=chosen.subjects)
-    config = dataclasses.replace(config, data=data)
     with left, _noted(problems, said=True):
         admission.check_method(config)
     with right, _noted(problems, said=True):
@@ -237,6 +197,34 @@ def compose(
     for text in no_general_text(config.data.general, GENERAL in config.unlearn.method.streams):
         left.caption(f":material/info: {md(text)}")
     return config, problems[0] if problems else None
+
+
+def stages(base: RunConfig, name: str) -> dict[str, Any]:
+    """Show the settings of each stage; return path -> value of those that the form sets."""
+    with st.expander("Settings of each stage", icon=":material/tune:", key="stages", on_change="rerun", bind="query-params"):
+        st.caption("A coloured dot marks what differs from where the form started.")
+        changes = form_settings.stage_settings(base, name)
+        first, second = st.columns(2)
+        seed = first.number_input("Seed", 0, 2**31 - 1, base.seed, key=f"{name}.seed", bind="query-params", help=SEED_HELP)
+        processes = second.number_input(
+            "Processes", 1, 64, base.processes, key=f"{name}.processes", bind="query-params", help=PROCESSES_HELP
+        )
+        changes |= form_settings.model_settings(base, name) | form_settings.data_settings(base, name)
+    return {"seed": seed, "processes": processes, **changes}
+
+
+def with_changes(base: RunConfig, changes: Mapping[str, Any], model_name: str, chosen: DataConfig | None) -> RunConfig:
+    """Return a configuration with what the form says. Raises UserError for what cannot be, and without model or data."""
+    config = base
+    for path, value in changes.items():
+        config = config.with_setting(path, value)
+    if not model_name:
+        raise UserError("No model is chosen.", "Give a hub id, a folder or a file, or take the bundled one.")
+    if chosen is None:
+        raise UserError("No data is chosen.", "Choose the demo, or give a file or folder.")
+    config = config.with_setting("model.name", model_name)
+    data = dataclasses.replace(config.data, source=chosen.source, subset=chosen.subset, subjects=chosen.subjects)
+    return dataclasses.replace(config, data=data)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.jobs import lifecycle, under_way
+from core.jobs import lifecycle
 from core.pipeline import preflight
 from core.runs import audit, liveness, store
 from core.runs.scores import Scores
@@ -18,7 +18,7 @@ from dashboard import pages
 from dashboard.charts import curves
 from dashboard.runs import configuration, event_log, watched_questions, widening
 from dashboard.text import duration, md
-from dashboard.widgets import cancel_button, current_run, headline_scores, page_style
+from dashboard.widgets import cancel_button, current_run, headline_scores, page_style, work_beside
 
 EVERY = 0.7
 """Seconds between two looks at a living run."""
@@ -71,11 +71,9 @@ def head(run: Run, status: Status, state: str) -> None:
     words, button = st.columns([4, 1], vertical_alignment="center") if state != "done" else (st.container(), st.empty())
     with words:
         if state == "queued":
-            position = status.get("position")
-            message = f"Number {position} in the queue{awaited(run)}" if position else "Starting …"
-            if status.get("ray") and status.get("pid") is None:
-                message = "Waiting until a node of the Ray cluster is free for it."
-            st.info(message, icon=":material/schedule:")
+            elsewhere = status.get("ray") and status.get("pid") is None
+            there = "Waiting until a node of the Ray cluster is free for it."
+            st.info(there if elsewhere else work_beside.place(run, status.get("position")), icon=":material/schedule:")
         elif state == "running":
             passed = f" for {duration(float(status['seconds']))}" if "seconds" in status else ""
             node = f" on {md(status.get('host'))}, a node of the Ray cluster" if status.get("ray") else ""
@@ -91,12 +89,6 @@ def head(run: Run, status: Status, state: str) -> None:
             st.success(ended(run, status), icon=":material/check_circle:")
     with button:
         act(run, state)
-
-
-def awaited(job_folder: Run) -> str:
-    """Return what ends the sentence about a place in the queue: what is waited for, as far as that is known."""
-    words = under_way.awaited(job_folder)
-    return f". {md(words)}" if words else ": one run at a time uses the device."
 
 
 def advice(status: Status) -> str:

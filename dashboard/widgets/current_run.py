@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from core import probes
 from core.models.names import BUNDLED
 from core.runs import store
 from core.runs.overview import Overview, headline
@@ -199,6 +200,12 @@ def answers(run: Run) -> Sequence[Mapping[str, Any]]:
     return _answers(str(run.path), stamp(run, "answers.jsonl"))
 
 
+def findings(run: Run) -> Mapping[str, Mapping[str, Any]]:
+    """Return what leak probes found in a run, cached and the same for everybody: not to be changed."""
+    files = (*probes.files(run), run.path / "manifest.json")  # by which it says what is about an earlier result
+    return _findings(str(run.path), tuple((str(path), safe_read.stamp(path)) for path in files))
+
+
 def detail(run: Run) -> dict[str, np.ndarray] | None:
     """Return the arrays of detail.npz, cached; None where the file is missing or damaged."""
     return _detail(str(run.path), stamp(run, "detail.npz"))
@@ -217,6 +224,11 @@ def _table(path: str, name: str, changed: float) -> pd.DataFrame | None:
 @st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
 def _answers(path: str, changed: float) -> Sequence[Mapping[str, Any]]:
     return _run(path).answers() if changed else []
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
+def _findings(path: str, changed: tuple[tuple[str, tuple[int, int]], ...]) -> Mapping[str, Mapping[str, Any]]:
+    return probes.read(_run(path))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)  # type: ignore[untyped-decorator]

@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from core.runs import store
 from core.runs.store import Run
 from core.serve import client
+from core.util import files
 from dashboard import pages
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
@@ -35,6 +36,15 @@ def warmed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
+def reports(work: Run, state: str, **status: Any) -> Run:
+    """Make a folder say what a job there is at; one that is alive has this process as its worker."""
+    mine = {"pid": os.getpid(), "host": os.uname().nodename, "started_process": psutil.Process().create_time()}
+    alive = {**mine, "heartbeat": time.time()} if state in store.ALIVE else {}
+    work.path.mkdir(parents=True, exist_ok=True)
+    files.write_json(work.path / "status.json", {**store.fresh_status(), **status, **alive, "state": state})
+    return work
+
+
 @pytest.fixture
 def make_run() -> MakeRun:
     """Return a function that puts a copy of the bundled run, in some state, into the runs folder."""
@@ -44,11 +54,7 @@ def make_run() -> MakeRun:
         target = store.runs_folder() / name
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("before", "after", "checkpoints", "probes", *without))
         values = json.loads((target / "status.json").read_text()) | {"state": state} | status
-        if state in store.ALIVE:
-            mine = psutil.Process().create_time()
-            values |= {"pid": os.getpid(), "host": os.uname().nodename, "started_process": mine, "heartbeat": time.time()}
-        (target / "status.json").write_text(json.dumps(values))
-        return Run(target)
+        return reports(Run(target), **values)
 
     return make
 

@@ -24,7 +24,7 @@ def said(app: AppTest) -> str:
 
 def bars(app: AppTest) -> str:
     """What the progress bars of a page say."""
-    return "\n".join(bar.proto.text for bar in app.get("progress"))
+    return plain("\n".join(bar.proto.text for bar in app.get("progress")))
 
 
 def write_events(run: Run, events: list[dict[str, Any]]) -> None:

@@ -39,6 +39,21 @@ def test_changed_answers_are_seen(make_run: MakeRun) -> None:
     assert [row["example"] for row in current_run.answers(run)] == [row["example"] for row in before[1:]]
 
 
+def test_what_probes_found_is_kept_and_a_new_finding_and_a_new_result_are_seen(make_run: MakeRun) -> None:
+    run, (source, *_) = make_run("kept"), store.bundled_runs()
+    assert current_run.findings(run) == {}
+    shutil.copytree(source.path / "probes", run.path / "probes")
+    found = current_run.findings(run)
+    assert found
+    assert current_run.findings(run) is found
+    next((run.path / "probes").glob("*.json")).unlink()
+    assert len(current_run.findings(run)) == len(found) - 1
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    manifest["adapters"]["after"] = "another"
+    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    assert all(finding["stale"] for finding in current_run.findings(run).values())
+
+
 def test_changed_answers_are_judged_and_counted_anew(make_run: MakeRun) -> None:
     run = make_run("kept")
     before, said = verdicts.gather(run), page_style.where(run, "localize", "file", "formula")

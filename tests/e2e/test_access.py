@@ -1,8 +1,11 @@
-"""axe-core finds no serious barrier on any page, in light and in dark, wide and on a telephone; nor in what opens there."""
+"""axe-core finds no serious barrier on any page, in light and in dark, wide and on a telephone; nor in what opens there.
+
+On a telephone no page scrolls sideways.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -10,7 +13,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python")
-from playwright.sync_api import Page  # noqa: E402
+from playwright.sync_api import Page, expect  # noqa: E402
 
 from core.runs import store  # noqa: E402
 from dashboard import pages  # noqa: E402
@@ -25,6 +28,8 @@ FINDINGS = """async () => (await axe.run(document, { resultTypes: ["violations"]
   .flatMap((found) => found.nodes.map((node) => `${found.id}: ${node.html.slice(0, 200)} (${node.target})`))"""
 
 
+WIDER = """() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
+  .map((box) => box.scrollWidth - box.clientWidth)"""
 LOOKED = 400
 """milliseconds within which dashboard/widgets/theme.py has mended what Streamlit has just drawn"""
 
@@ -55,11 +60,11 @@ def opened() -> dict[str, tuple[str, list[str]]]:
     }
 
 
-def findings(page: Page) -> list[str]:
+def findings(page: Page, widths: Sequence[int] = WIDTHS) -> list[str]:
     """Return what axe finds on a page as it is, wide and on a telephone."""
     page.evaluate(SCRIPT)
     found = []
-    for width in WIDTHS:
+    for width in widths:
         page.set_viewport_size({"width": width, "height": HEIGHT})
         rest(page)
         page.wait_for_timeout(LOOKED)
@@ -67,13 +72,25 @@ def findings(page: Page) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", views())
-def test_no_serious_finding(server: Server, window: Callable[..., Page], name: str, scheme: str) -> None:
-    page = window(color_scheme=scheme)
+def test_no_serious_finding(server: Server, window: Callable[..., Page], name: str) -> None:
+    page = window(color_scheme="light")
     page.goto(server.url + views()[name])
     rest(page)
     assert findings(page) == []
+
+
+@pytest.mark.parametrize("name", views())
+def test_in_the_dark_on_a_telephone_nothing_scrolls_sideways_nor_is_there_a_serious_finding_then_or_wide(
+    server: Server, window: Callable[..., Page], name: str
+) -> None:
+    page = window(color_scheme="dark", viewport={"width": WIDTHS[-1], "height": 844}, has_touch=True)
+    page.goto(server.url + views()[name])
+    rest(page)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    wider = page.evaluate(WIDER)
+    assert max(wider) <= 0, wider
+    assert findings(page, WIDTHS[::-1]) == []
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

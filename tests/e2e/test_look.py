@@ -1,10 +1,10 @@
-"""Looking at finished runs: the first visit, links to each view, thresholds dragged, keyboard only, and a telephone."""
+"""Looking at finished runs: the first visit, links to each view, thresholds dragged, keyboard only, what is seen first."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -19,7 +19,7 @@ from core.runs.store import Run
 from dashboard.localize import region_controls
 from tests.dashboard.localize.test_region_controls import made_controls
 from tests.e2e.serving import Server, rest
-from tests.screenshots import HEIGHT, views
+from tests.screenshots import HEIGHT
 
 Window = Callable[..., Page]
 LOCATED = "privacy-memflex"
@@ -276,28 +276,18 @@ def test_a_click_on_a_cell_looks_at_it_and_changes_nothing(server: Server, page:
     assert "region=" not in page.url
 
 
-@pytest.mark.parametrize("name", views())
-def test_a_telephone_shows_every_page_without_scrolling_sideways(server: Server, window: Window, name: str) -> None:
-    page = window(viewport={"width": 390, "height": 844}, has_touch=True)
-    page.goto(server.url + views()[name])
-    rest(page)
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-    wider = page.evaluate("""() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
-        .map((box) => box.scrollWidth - box.clientWidth)""")
-    assert max(wider) <= 0, wider
-
-
 def decides(run: Run) -> dict[str, list[str]]:
-    """Return address -> what decides about a run on the page there: verdicts, what random regions did, what was lost."""
+    """Return address, or part of the page before, -> what decides about a run there: verdicts, what random regions did,
+    what was lost.
+    """
     scores = Scores.read(run)
     said, lost = asked.sentence(scores).partition(". ")[0], in_short.others(scores).partition("; ")[0]
     judged = [each.text.partition("; ")[0] for each in in_short.judgements(scores)]
     doubts = region_controls.sentence(run).partition(" (")[0]
     parts = ("One subject", "Leak probes", "Scores", "Trade-off", "Steps", "Cost", "Metrics", "Rules")
-    evidence = [f"/evidence?run={run.id}", *(f"/evidence?run={run.id}&part={part.replace(' ', '+')}" for part in parts)]
     words = {
         f"/?run={run.id}": [*judged, lost, doubts],
-        **{address: [said, lost] for address in (*evidence, f"/report?run={run.id}")},
+        **{place: [said, lost] for place in (f"/report?run={run.id}", f"/evidence?run={run.id}", *parts)},
         f"/compare?run={run.id}": ["It says the one fact", "the true one has probability"],  # why each has its verdict
         f"/runs?run={run.id}&view=This+run": ["To forget, still said", "To keep, still said"],
     }
@@ -311,12 +301,17 @@ def test_what_decides_is_seen_without_scrolling(server: Server, page: Page, monk
     assert region_controls.sentence(first)
     assert in_short.others(Scores.read(last))
     below = list[str]()
-    for address, words in {**decides(first), **decides(last)}.items():
-        page.goto(server.url + address)
-        rest(page)
-        for text in words:
-            for found in page.get_by_text(text).all() or [None]:
-                box = found and found.bounding_box()
-                if not box or box["y"] + box["height"] > HEIGHT:
-                    below.append(f"{address}: {text}: {box}")
+    for run in (first, last):
+        for place, words in decides(run).items():
+            if place.startswith("/"):
+                page.goto(server.url + place)
+            else:
+                page.get_by_role("radio", name=place, exact=True).click()
+                expect(page).to_have_url(re.compile(rf"part={quote_plus(place)}(&|$)"))  # the server draws that part
+            rest(page)
+            for text in words:
+                for found in page.get_by_text(text).all() or [None]:
+                    box = found and found.bounding_box()
+                    if not box or box["y"] + box["height"] > HEIGHT:
+                        below.append(f"{run.id}, {place}: {text}: {box}")
     assert not below, "\n".join(below)

@@ -356,10 +356,10 @@ def test_the_first_slide_is_the_answer_in_one_sentence_with_three_numbers(data: 
 
 
 def test_a_way_to_get_it_back_counts_where_it_finds_more_than_in_any_model_that_never_knew_it() -> None:
-    def probe(after: float, never: float, retrained: float, **other: Any) -> dict[str, Any]:
+    def probe(name: str, after: float, never: float, retrained: float, **other: Any) -> dict[str, Any]:
         rates = {"before": 100.0, "after": after, "never": never, "retrained": retrained}
         cells = {voice: {"value": rate} for voice, rate in rates.items()}
-        return {"kind": "leak", "both_ways": False, "unavailable": "", "stale": False, "cells": cells, **other}
+        return {"name": name, "unavailable": "", "stale": False, "cells": cells, **other}
 
     def third(*probes: dict[str, Any]) -> tuple[str, str] | None:
         empty = {
@@ -370,17 +370,17 @@ def test_a_way_to_get_it_back_counts_where_it_finds_more_than_in_any_model_that_
         return next(iter(slides._numbers({**empty, "probes": list(probes)})), None)
 
     silent = [
-        {"kind": "look"},
-        {"both_ways": True},
-        {"unavailable": "No wordings."},
-        {"stale": True},
-        {"cells": {"after": None}},
+        probe("lens", 90, 0, 0),  # it looks inside
+        probe("membership", 90, 0, 0),  # far below tells as much
+        probe("quantization", 90, 0, 0, unavailable="No room."),
+        probe("wrappers", 90, 0, 0, stale=True),
+        probe("few-shot", 90, 0, 0, cells={"after": None}),
+        probe("of another version", 90, 0, 0),
     ]
-    assert third(probe(40, 0, 20), probe(20, 0, 20), probe(10, 12, 0), *(probe(90, 0, 0, **one) for one in silent)) == (
-        "1 of 3",
-        "ways to get it back that find more than in a model that never knew it",
-    )
-    assert third(*(probe(90, 0, 0, **one) for one in silent)) == ("1.50 %", "of the model was changed")
+    telling = probe("paraphrase", 40, 0, 20), probe("sampling", 20, 0, 20), probe("prefix", 10, 12, 0)
+    words = "ways to get it back that find more than in a model that never knew it"
+    assert third(*telling, *silent) == ("1 of 3", words)
+    assert third(*silent) == ("1.50 %", "of the model was changed")
 
 
 def test_the_first_slide_counts_what_was_lost_where_some_was() -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import html
 import json
-import os
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import psutil
 import pytest
 
 from core import probes
@@ -25,13 +22,13 @@ from core.runs.scores import Scores
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, WITHIN
 from core.serve import client
-from core.util import access
+from core.util import access, files
 from dashboard.charts import probes as chart
 from dashboard.charts.palette import LIGHT
 from dashboard.evidence import probe_finding as probe_findings
 from dashboard.widgets import verdict_rows
 from dashboard.widgets.plot import plain
-from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.conftest import MakeRun, Open, reports, text_of
 
 HOSTILE = "<b>x</b> [y](javascript:z) <script>1</script>"
 
@@ -493,25 +490,13 @@ def test_probes_are_started_watched_and_cancelled(
     def start(run: Run, names: Sequence[str], settings: dict[str, Any]) -> Run:
         wanted.append(list(names))
         changed.append(settings)
-        job_folder = layout.job_folder("probes", run)
-        job_folder.path.mkdir(parents=True)
-        status = json.loads((run.path / "status.json").read_text())
-        mine = psutil.Process().create_time()
-        status |= {
-            "state": "running",
-            "pid": os.getpid(),
-            "host": os.uname().nodename,
-            "started_process": mine,
-            "heartbeat": time.time(),
+        stages = {
+            "sampling": {"state": "done", "done": 12, "total": 12, "unit": "answers"},
+            "paraphrase": {"state": "running", "done": 3, "total": 12, "unit": "answers", "left": 6},
         }
-        (job_folder.path / "status.json").write_text(json.dumps(status))
-        (job_folder.path / lifecycle.WANTED).write_text(json.dumps({"run": str(run.path), "probes": list(names)}))
-        events = [
-            {"kind": "stage", "name": names[0], "state": "running"},
-            {"kind": "progress", "done": 3, "total": 12, "unit": "answers", "rate": 1.5, "left": 6},
-        ]
-        (job_folder.path / "events.jsonl").write_text("\n".join(map(json.dumps, events)) + "\n")
-        return job_folder
+        work = reports(layout.job_folder("probes", run), "running", stage="paraphrase", stages=stages)
+        files.write_json(work.path / lifecycle.WANTED, {"run": str(run.path), "probes": list(names)})
+        return work
 
     monkeypatch.setattr(job, "start", start)
     app = open_page("evidence", "work", part="Leak probes")
@@ -523,8 +508,11 @@ def test_probes_are_started_watched_and_cancelled(
     assert wanted == [["sampling", "paraphrase"]]
     assert changed == [{"sampling.samples": 3}]
     assert not app.exception
-    assert "3 of 12 answers, 1.5 a second, 6 s left" in str([bar.proto.text for bar in app.get("progress")]).replace(
-        "\\", ""
+    (bar,) = app.get("progress")
+    said = bar.proto.text.replace("\\", "")
+    assert (bar.proto.value, said) == (
+        62,
+        f"{PROBES['paraphrase'].title}: 3 of 12 answers, 6 s left for these · probe 2 of 2",
     )
     monkeypatch.setenv(access.READ_ONLY, "1")
     app.button(key="probes.cancel").click().run()

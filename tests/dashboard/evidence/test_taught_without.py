@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from typing import Any
 
-import psutil
 import pytest
 
 from core.jobs import reference
 from core.runs import layout
 from core.runs.store import Run
 from core.runs.voices import VOICE
-from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.conftest import MakeRun, Open, reports, text_of
 from tests.dashboard.scores_made import bundled, edit
 
 
@@ -37,14 +33,8 @@ def test_it_is_offered_where_it_is_missing_started_and_watched(
     def start(run: Run) -> Run:
         reference.check(run)
         work = layout.job_folder("reference", run)
-        work.path.mkdir(parents=True)
-        status = json.loads((run.path / "status.json").read_text())
-        alive = {"pid": os.getpid(), "host": os.uname().nodename, "started_process": psutil.Process().create_time()}
-        status |= {"state": "running", "heartbeat": time.time(), **alive}
-        (work.path / "status.json").write_text(json.dumps(status))
-        event = {"kind": "progress", "done": 30, "total": 390, "unit": "steps", "left": 600}
-        (work.path / "events.jsonl").write_text(json.dumps(event) + "\n")
-        return work
+        at = {"state": "running", "done": 30, "total": 390, "unit": "steps", "left": 600}
+        return reports(work, "running", stage="retrain", stages={"retrain": at})
 
     monkeypatch.setattr(reference, "start", start)
     app = open_page("evidence", "mine", part="Scores")

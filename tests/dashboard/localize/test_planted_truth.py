@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -26,7 +24,7 @@ from dashboard.charts.palette import DARK, LIGHT
 from dashboard.localize import planted_truth
 from dashboard.text import md
 from dashboard.widgets.plot import plain
-from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.conftest import MakeRun, Open, reports, text_of
 from tests.dashboard.planted_made import MODULES, one_planting, record_of
 from tests.dashboard.scores_made import HOSTILE, edit
 
@@ -225,14 +223,9 @@ def test_data_with_too_few_facts_has_no_button_but_a_reason(
     assert not [button for button in app.button if button.key == "planted.start"]
 
 
-def under_way(run: Run, **status: Any) -> Run:
+def under_way(run: Run, state: str = "running", **status: Any) -> Run:
     """Put the status of a planting into the folder where that of a run reports."""
-    at = planting.job_folder(run.config(), planting.FEW, store.runs_folder())
-    at.path.mkdir(parents=True, exist_ok=True)
-    now = {"pid": os.getpid(), "host": os.uname().nodename, "started_process": psutil.Process().create_time()}
-    values = {"format": 1, "state": "running", "heartbeat": time.time(), "created": time.time()} | now | status
-    (at.path / "status.json").write_text(json.dumps(values))
-    return at
+    return reports(planting.job_folder(run.config(), planting.FEW, store.runs_folder()), state, **status)
 
 
 def test_a_planting_under_way_shows_how_far_it_is_and_can_be_cancelled(open_page: Open, make_run: MakeRun) -> None:
@@ -244,7 +237,7 @@ def test_a_planting_under_way_shows_how_far_it_is_and_can_be_cancelled(open_page
     bar = app.get("progress")[0].proto
     assert (bar.value, bar.text.replace("\\", "")) == (
         20,
-        "Teaching the modules: 9 of 45 steps, 1 min 20 s left of this part",
+        "Teaching the modules: 9 of 45 steps, 1 min 20 s left for these",
     )
     assert "Nothing was planted" not in text_of(app)
     app.button(key="planted.cancel").click().run()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from core.jobs import controls, lifecycle
@@ -19,7 +19,7 @@ from dashboard.charts import controls as controls_chart
 from dashboard.charts.palette import DARK, LIGHT
 from dashboard.localize import region_controls
 from dashboard.widgets.plot import plain
-from tests.dashboard.conftest import MakeRun, Open, text_of
+from tests.dashboard.conftest import MakeRun, Open, reports, text_of
 from tests.dashboard.scores_made import HOSTILE, bundled, edit
 
 
@@ -42,6 +42,25 @@ def made_controls(state: str, **status: Any) -> Sweep:
         edit(entry.run, "status.json", lambda values: values.update(state="done"))
     edit(made.as_run, "status.json", lambda values: values.update(state=state, **status))
     return made
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """Controls that have ended, in a folder of runs of their own: made once, and so is what they say computed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGETSCOPE_RUNS", str(tmp_path_factory.mktemp("controls")))
+        return made_controls("done")
+
+
+@pytest.fixture
+def controlled(finished: Sweep, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sweep]:
+    """The same, where the pages look for runs; a test may change how far they are."""
+    monkeypatch.setenv("FORGETSCOPE_RUNS", str(finished.folder))
+    states = {path: path.read_bytes() for path in finished.folder.rglob("status.json")}
+    yield finished
+    for path, state in states.items():
+        path.write_bytes(state)
+    (finished.path / "cancel").unlink(missing_ok=True)
 
 
 def test_controls_are_explained_priced_and_started(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,10 +87,12 @@ def test_a_run_that_is_a_control_itself_says_so(make_run: MakeRun, open_page: Op
     assert not app.exception
 
 
-def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_controls_are_points_a_sentence_and_a_table(
+    controlled: Sweep, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import plotly.graph_objects as go
 
-    made, started = made_controls("done"), list[Sweep]()
+    made, started = controlled, list[Sweep]()
     monkeypatch.setattr(lifecycle, "start", lambda kind, job_folder: started.append(Sweep(job_folder.path)) or 1)
     outcome = controls.result(made)
     assert "random regions of as many tensors" in outcome.sentence
@@ -94,36 +115,38 @@ def test_finished_controls_are_points_a_sentence_and_a_table(open_page: Open, mo
     assert not app.exception
 
 
-def test_above_the_map_it_is_said_whether_random_regions_did_as_well_and_nothing_without_controls(open_page: Open) -> None:
+def test_above_the_map_it_is_said_whether_random_regions_did_as_well_and_nothing_without_controls(
+    finished: Sweep, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = "This run’s region forgets and keeps"
     assert said not in text_of(open_page("", bundled().id))
-    outcome = controls.result(made_controls("done"))
+    outcome = controls.result(finished)
     draws = sum(str(row["control"]).startswith("random") and row["state"] == "done" for row in outcome.rows)
     better = dataclasses.replace(outcome, on_average=Mean(3.12, -0.4, 6.6))
     assert better.in_short.startswith(f"{said} 3.1 points better than {draws} random regions like it (−0.4 to 6.6; p = ")
     worse = dataclasses.replace(outcome, on_average=Mean(-3.12, -6.6, 0.4))
     assert worse.in_short.startswith(f"{said} 3.1 points worse than {draws} random regions like it (−0.4 to 6.6; p = ")
     assert outcome.in_short.endswith(f"p = {outcome.p:.2f}). {outcome.verdict}")
+    monkeypatch.setenv("FORGETSCOPE_RUNS", str(finished.folder))
     assert outcome.in_short in text_of(open_page("", bundled().id)).replace("\\", "")
     early = dataclasses.replace(outcome, on_average=None)
     assert early.in_short == controls.UNDECIDED
     assert dataclasses.replace(early, sentence="").in_short == ""
 
 
-def test_controls_at_work_show_how_far_they_are_and_can_be_cancelled(open_page: Open) -> None:
-    mine = psutil.Process()
-    made = made_controls("running", pid=mine.pid, started_process=mine.create_time(), now="random 2")
+def test_controls_at_work_show_how_far_they_are_and_can_be_cancelled(controlled: Sweep, open_page: Open) -> None:
+    reports(controlled.as_run, "running", now="random 2")
     app = open_page("", bundled().id, controls="true")
     assert not app.exception
     app.button(key="controls.cancel").click().run()
-    assert (made.path / "cancel").exists()
+    assert (controlled.path / "cancel").exists()
     assert app.button(key="controls.cancel").label == "Stopping …"
 
 
 def test_what_is_kept_of_controls_made_elsewhere_is_shown_and_they_can_be_made_here(
-    make_run: MakeRun, open_page: Open
+    finished: Sweep, make_run: MakeRun, open_page: Open
 ) -> None:
-    outcome = controls.result(made_controls("done"))
+    outcome = controls.result(finished)
     run = make_run("everything")
     files.write_json(run.path / controls.FILE, {"format": 1, **dataclasses.asdict(outcome)})
     app = open_page("", "everything", controls="true")

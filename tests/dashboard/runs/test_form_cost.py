@@ -13,7 +13,7 @@ from core.jobs import estimate
 from core.runs import store
 from core.runs.store import Run
 from core.util import files
-from tests.dashboard.conftest import Open
+from tests.dashboard.conftest import Open, reports
 from tests.dashboard.run_made import bars, plain, said
 
 
@@ -21,14 +21,7 @@ def planned(state: str, **status: Any) -> Run:
     """Leave a plan for the form's own configuration."""
     config = preset(DEFAULT)
     made = estimate.job_folder(config, store.runs_folder(), sources.load(config.data).fingerprint())
-    made.path.mkdir(parents=True)
-    import os
-
-    import psutil
-
-    mine = {"pid": os.getpid(), "started_process": psutil.Process().create_time()}
-    files.write_json(made.path / "status.json", {**store.fresh_status(), **mine, "state": state, **status})
-    return made
+    return reports(made, state, **status)
 
 
 FOUND = {
@@ -72,8 +65,7 @@ def test_measuring_starts_waits_goes_on_and_can_be_cancelled(open_page: Open, mo
     app.run()
     assert "Number 2 in the queue: one run at a time uses the device." in said(app)
     stages = {"known": {"state": "done"}, "forward": {"state": "running"}}
-    status = made.json("status.json") | {"state": "running", "stage": "forward", "stages": stages}
-    files.write_json(made.path / "status.json", status)
+    reports(made, "running", stage="forward", stages=stages)
     app.run()
     assert "Measuring, 1 of 7: scoring of answers" in bars(app)
     next(b for b in app.button if b.label == "Cancel measuring").click().run()

@@ -13,10 +13,9 @@ from streamlit.testing.v1 import AppTest
 from core import regions
 from core.config.presets import DEFAULT
 from core.config.run_config import RunConfig
-from core.jobs import lifecycle
+from core.jobs import lifecycle, under_way
 from core.plan import admission
 from core.util.errors import UserError
-from dashboard.runs import progress
 from dashboard.runs.new_run import PRESET_NAMES
 from tests.dashboard.conftest import MakeRun, Open
 from tests.dashboard.run_made import plain, said
@@ -146,6 +145,6 @@ def test_the_form_and_the_shell_say_the_same(open_page: Open, tmp_path: Path) ->
 
 def test_a_queued_run_says_what_it_waits_for(open_page: Open, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run("mine", "queued", position=2)
-    monkeypatch.setattr(progress.under_way, "awaited", lambda run: f"Waiting for the CPU: run theirs, before {run.id}.")
+    monkeypatch.setattr(under_way, "awaited", lambda run: f"Waiting for the CPU: run theirs, before {run.id}.")
     message = plain(open_page("runs", "mine", view="This run").info[0].value)
     assert message == "Number 2 in the queue. Waiting for the CPU: run theirs, before mine."
