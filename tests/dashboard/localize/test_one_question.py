@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import html
 
-
 from dashboard.charts.palette import LIGHT
 from dashboard.localize import one_question
 from tests.dashboard.conftest import MakeRun, Open, text_of
