@@ -167,8 +167,8 @@ def beside(record: Mapping[str, Any], score: str) -> str:
     who = f"{name[:1].lower()}{name[1:]}"
     mean = " on average" if len(record["plantings"]) > 1 else ""
     return (
-        f"Where facts were planted in {size} known modules of this model, {who} found {found}{mean}; chance finds {drawn}. "
-        "Where the facts of this run lie is not known."
+        f"Of {size} modules of this model where facts were planted, {who} found {found}{mean}; chance finds {drawn}. "
+        "Where this run's facts lie is unknown."
     )
 
 

@@ -84,7 +84,7 @@ def every_kind(scores: Scores) -> str:
         return ""
     before, of = over_kinds(scores, "before")
     was = f"; before {before}" if of == n else ""
-    return f"Over all {len(asked.kinds(scores))} kinds of question it still answers {leaked} of {n}{was}."
+    return f"Over all {len(asked.kinds(scores))} kinds of question it still answers {leaked} of {n} to forget{was}."
 
 
 def over_kinds(scores: Scores, voice: str) -> tuple[int, int]:

@@ -32,7 +32,7 @@ def show(run: Run) -> None:
     if row is None:
         return
     with st.container(gap="xxsmall"):
-        heading = f"One of the {len(asked)} questions used in unlearning{besides(Scores.read(run))}"
+        heading = f"One of {len(asked)} used in unlearning{besides(Scores.read(run))}"
         st.html(markup(row, heading, page_style.palette(), verdicts(run, str(row.get("example")))))
         verdict_rows.compare_link(run, str(row.get("question", "")), "Compare the answers")
 
@@ -41,7 +41,7 @@ def besides(scores: Scores) -> str:
     """Say that others are counted beside it; empty where they are not."""
     kind = asked_.kind_asked(scores)
     counted = asked_.outcomes(scores, "after", "unlearn", kind)
-    return f"; the {counted.n} counted beside it are new ones" if counted and kind != "train" else ""
+    return f"; the {counted.n} counted are new ones" if counted and kind != "train" else ""
 
 
 def chosen(asked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

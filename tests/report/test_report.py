@@ -345,7 +345,9 @@ def test_the_first_slide_is_the_answer_in_one_sentence_with_three_numbers(data: 
     said = slides.content(data)
     assert said["answer"] == "It rarely says what had to go, and it kept what had to stay."
     assert said["numbers"][0][1].endswith(data["asked"]["every_kind"])
-    assert re.search(r"Over all 4 kinds of question it still answers \d+ of 256; before \d+\.$", said["numbers"][0][1])
+    assert re.search(
+        r"Over all 4 kinds of question it still answers \d+ of 256 to forget; before \d+\.$", said["numbers"][0][1]
+    )
     assert len(said["numbers"]) == 3
     kind = data["asked"]["kind"]
     parts = ("unlearn", kind, "leaked"), ("retention", kind, "kept")

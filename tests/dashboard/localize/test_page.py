@@ -383,7 +383,7 @@ def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None
     assert "to these and no others" not in picked
     set_here = text_of(open_page("", located().id, region="quantile:0.1:0.5"))
     assert "Outlined is what these thresholds select" in set_here
-    assert "This run was made with another region: cells with a strong pull to forget" in set_here
+    assert "This run was made with other thresholds." in set_here
 
 
 @pytest.mark.parametrize("measure", MEASURES)
