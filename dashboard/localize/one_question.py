@@ -32,7 +32,7 @@ def show(run: Run) -> None:
     if row is None:
         return
     with st.container(gap="xxsmall"):
-        heading = f"One of {len(asked)} used in unlearning{besides(Scores.read(run))}"
+        heading = f"One of {len(asked)} questions to unlearn{besides(Scores.read(run))}"
         st.html(markup(row, heading, page_style.palette(), verdicts(run, str(row.get("example")))))
         verdict_rows.compare_link(run, str(row.get("question", "")), "Compare the answers")
 

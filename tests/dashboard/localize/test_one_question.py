@@ -28,7 +28,7 @@ def test_what_a_model_said_stays_text() -> None:
 def test_the_landing_page_says_which_question_it_shows(open_page: Open, make_run: MakeRun) -> None:
     run = make_run("mine")
     said = text_of(open_page("localize", "mine"))
-    assert "used in unlearning; the 64 counted are new ones" in said
+    assert "questions to unlearn; the 64 counted are new ones" in said
     row = one_question.chosen([row for row in run.answers() if (row["scope"], row["split"]) == ("unlearn", "train")])
     assert row
     assert html.escape(row["question"]) in said
@@ -38,4 +38,4 @@ def test_a_run_without_answers_shows_its_cells_alone(open_page: Open, make_run: 
     make_run("silent", without=("answers.jsonl",))
     app = open_page("localize", "silent")
     assert not app.exception
-    assert "used in unlearning" not in text_of(app)
+    assert "questions to unlearn" not in text_of(app)
