@@ -25,11 +25,10 @@ class Measure:
 
 MEASURES = {
     "held": Measure(
-        "Held here",
+        "Loss without it",
         "score_removal",
-        "Which modules seem to hold what is to be forgotten",
-        "The stronger the colour, the more the facts to be forgotten should lose without the module, beside those kept: "
-        "an estimate.",
+        "What the facts to be forgotten should lose without each module",
+        "The stronger the colour, the more they should lose, beside those kept: an estimate.",
         "How much more the facts to be forgotten should lose than those to be kept if what was learnt in this module were "
         "taken away. Both factors of a module share it.",
         "⟨M_U − M_R, ΔW⟩ of the module, M the gradient of the margin of a scope's fact tokens",
@@ -38,9 +37,9 @@ MEASURES = {
         "Shared with what is kept",
         "cos",
         "How much of the pull to forget is shared with what is kept",
-        "The stronger the colour, the less is shared: the cell can be changed for one without the other.",
-        "How much of the pull to forget is a pull at what is kept too. Faint: changing this cell moves both. Strong: it can "
-        "be changed for one without the other. (Cosine of both gradients, from −1 to 1.)",
+        "The stronger the colour, the less is shared: a change here should move one more than the other.",
+        "How much of the pull to forget is a pull at what is kept too. Faint: a change here should move both. Strong: "
+        "one more than the other. (Cosine of both gradients, from −1 to 1.)",
         "cos = ⟨G_U, G_R⟩ / (|G_U| |G_R|), G the mean gradient of a scope towards random answers (paper, section 3.3)",
     ),
     "forget": Measure(

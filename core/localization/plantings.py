@@ -156,7 +156,7 @@ def hits(record: Mapping[str, Any], score: str) -> float:
 
 
 def beside(record: Mapping[str, Any], score: str) -> str:
-    """Say in one sentence, for who looks at a score in this model, how well it found planted truth there; empty where no
+    """Say in two sentences, for who looks at a score in this model, how well it found planted truth there; empty where no
     record is about it.
     """
     if score not in mapping(record.get("scores")):
@@ -165,7 +165,11 @@ def beside(record: Mapping[str, Any], score: str) -> str:
     found, drawn = (f"{count:.1f}".removesuffix(".0") for count in (score_hits, chance))
     name = CALLED.get(score, "This score")
     who = f"{name[:1].lower()}{name[1:]}"
-    return f"On planted truth in this model, {who} found {found} of {size} modules; by chance it would be {drawn}."
+    mean = " on average" if len(record["plantings"]) > 1 else ""
+    return (
+        f"Of {size} modules of this model where facts were planted, {who} found {found}{mean}; chance finds {drawn}. "
+        "Where this run's facts lie is unknown."
+    )
 
 
 def called(score: str) -> str:

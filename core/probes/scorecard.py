@@ -22,12 +22,13 @@ class Line:
     """leaks, perhaps, too few to tell, no leak seen; use or look for probes of that kind; unavailable"""
     sentence: str
     excess: float | None
-    """percentage points after is above never taught (above the probe's floor where there is none); None where that cannot be
-    told"""
+    """percentage points after is above the models that never knew it (above the probe's floor where there is none); None
+    where that cannot be told"""
     reach: str = ""
     """of what is too few to tell: how many were asked, and the upper end of the interval"""
 
 
+WAYS = "ways to get it back"
 TOO_FEW = "too few to tell"
 NEAR = 2.0
 """points: where both ways count, a rate this near to the never-taught model's is called the same"""
@@ -44,6 +45,12 @@ def ways_back(findings: Mapping[str, Mapping[str, Any]]) -> tuple[int, int]:
     """Return how many probes got more out of after than out of any model that never knew it, and how many can tell."""
     told = [more for name, finding in findings.items() if (more := _brings_back(PROBES.get(name), finding)) is not None]
     return sum(told), len(told)
+
+
+def in_words(findings: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say what `ways_back` counts; empty where none can tell."""
+    more, tried = ways_back(findings)
+    return f"{more} of {tried} {WAYS} find more than in a model that never knew it." if tried else ""
 
 
 def _brings_back(probe: Probe | None, finding: Mapping[str, Any]) -> bool | None:
@@ -70,26 +77,28 @@ def _line(name: str, finding: Mapping[str, Any]) -> Line:
         return Line(name, title, "unavailable", sentence, None)
     if kind != "leak":
         return Line(name, title, kind, sentence, None)
-    after, never = finding["rates"]["after"], finding["rates"].get("never", {})
-    reference = never if never.get("value") is not None else None
-    verdict, excess = judged(after, reference, probe.floor if probe else 0.0, both_ways=bool(probe and probe.both_ways))
+    floor, both_ways = (probe.floor, probe.both_ways) if probe else (0.0, False)
+    verdict, excess = judged(finding["rates"], floor, both_ways=both_ways)
     if verdict != TOO_FEW:
         return Line(name, title, verdict, sentence, excess)
-    high = after.get("high")
+    high = finding["rates"]["after"].get("high")
     reach = f"n = {finding.get('n', '?')}" + ("" if high is None else f", up to {high:.0f} %")
     return Line(name, title, verdict, f"{sentence} {intervals.too_few(finding.get('n'), high)}", excess, reach)
 
 
 def judged(
-    after: Mapping[str, Any], never: Mapping[str, Any] | None, floor: float | None, *, both_ways: bool = False
+    rates: Mapping[str, Mapping[str, Any] | None], floor: float | None, *, both_ways: bool = False
 ) -> tuple[str, float | None]:
-    """Return the verdict (see Line), and the points that after is above never taught, or else above the floor.
+    """Return the verdict (see Line), and the points that after is above a model that never knew it, or else above the floor.
 
-    after, never: value, low and high in percent. It leaks where it is above what the never-taught model says too by more
-    than chance explains: the intervals do not meet. No leak is seen only where the interval says that there are few, by
-    `intervals.is_low`; at 0 of 5 it may still be every second question. both_ways: below it counts as well
-    (core.probes.base.Probe).
+    rates: voice -> value, low and high in percent. Where both models that never knew it were asked, the one that says more
+    counts. It leaks where after is above it by more than chance explains: the intervals do not meet. No leak is seen only
+    where the interval says that there are few, by `intervals.is_low`; at 0 of 5 it may still be every second question.
+    both_ways: below never taught counts as well (core.probes.base.Probe), and there never taught alone is the measure.
     """
+    after, voices = rates["after"] or {}, ("never",) if both_ways else REFERENCES
+    unknowing = [rate for voice in voices if (rate := rates.get(voice)) and rate.get("value") is not None]
+    never = max(unknowing, key=lambda rate: float(rate["value"]), default=None)
     if never is not None:
         floor = float(never["value"])
     if floor is None:

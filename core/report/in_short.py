@@ -23,6 +23,7 @@ UNSURE = TOO_FEW.capitalize()
 WORDS = {
     "unlearn": {
         "good": "No longer said",
+        "rest": "Rarely said",
         "noise": "Turned into gibberish",
         "bad": "Still said",
         "few": UNSURE,
@@ -33,6 +34,7 @@ WORDS = {
 ANSWERS = {
     "unlearn": {
         "good": "It no longer says what had to go",
+        "rest": "It rarely says what had to go",
         "noise": "It says gibberish in place of what had to go",
         "bad": "It still says some of what had to go",
         "few": "Too few questions were asked to tell what is gone",
@@ -51,7 +53,7 @@ class Judgement:
     """What is said of one scope."""
 
     state: str
-    """good, bad, noise, or few: too few were asked to tell"""
+    """good, rest (gone as asked by the kind that counts, said to others), bad, noise, or few: too few were asked to tell"""
     word: str
     text: str
 
@@ -66,13 +68,39 @@ def judgements(scores: Scores) -> list[Judgement]:
     if forget is None or keep is None:
         return []
     gone, decides = forgotten(scores, kind, forget), kept_by(scores)
+    gone = "rest" if gone == "good" and every_kind(scores) else gone
     before, after = (asked.outcomes(scores, voice, "retention", decides) for voice in ("before", "after"))
     stays = kept(before, after or keep)
+    went = f"{_counts(scores, 'unlearn', kind, forget)} {every_kind(scores)}".strip()
     text = f"{_counts(scores, 'retention', kind, keep)} {others(scores)}".strip()
-    return [
-        Judgement(gone, WORDS["unlearn"][gone], _counts(scores, "unlearn", kind, forget)),
-        Judgement(stays, WORDS["retention"][stays], text),
-    ]
+    return [Judgement(gone, WORDS["unlearn"][gone], went), Judgement(stays, WORDS["retention"][stays], text)]
+
+
+def every_kind(scores: Scores) -> str:
+    """Say how much of what must go is said over all kinds of question; empty where that is no leak, or one kind is all."""
+    leaked, n = over_kinds(scores, "after")
+    references = {voice: over_kinds(scores, voice) for voice in REFERENCES}
+    if n == 0 or leak(leaked, None, {voice: counts for voice, counts in references.items() if counts[1]}) != "leaks":
+        return ""
+    before, of = over_kinds(scores, "before")
+    was = f"; before {before}" if of == n else ""
+    return f"Over all {len(asked.kinds(scores))} kinds of question it still answers {leaked} of {n} to forget{was}."
+
+
+def over_kinds(scores: Scores, voice: str) -> tuple[int, int]:
+    """Return how many questions of all kinds a voice answers with what must go, and how many it was asked; (0, 0) where
+    there is but one kind, or the voice was not asked all of them.
+    """
+    said = [asked.outcomes(scores, voice, "unlearn", kind) for kind in asked.kinds(scores)]
+    there = [each for each in said if each]
+    if len(said) < 2 or len(there) < len(said):
+        return 0, 0
+    return sum(each.count("leaked") for each in there), sum(each.n for each in there)
+
+
+def beyond(scores: Scores) -> str:
+    """Say what the kind of question that counts leaves out, of both scopes; empty where that is nothing that matters."""
+    return f"{every_kind(scores)} {others(scores)}".strip()
 
 
 def others(scores: Scores) -> str:

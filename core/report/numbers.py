@@ -35,7 +35,7 @@ def part_name(part: str) -> str:
 
 def said(measured: Scores, counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what generated answers say, as `core.runs.asked` counts it: rows, the kind that says the most, sentences, and
-    the answer in one, and the kind that decides what was kept.
+    the answer in one, what every kind of question together still gets, and the kind that decides what was kept.
 
     counts: of verdicts, by scope, kind, voice: a run that is older than the metric has these alone, and no sentences.
     """
@@ -47,6 +47,7 @@ def said(measured: Scores, counts: Sequence[Mapping[str, Any]]) -> dict[str, Any
         "kind": kind,
         "sentences": [*filter(None, (asked.sentence(measured), asked.contradiction(measured)))],
         "answer": in_short.answer(measured),
+        "every_kind": in_short.every_kind(measured),
         "kept_by": in_short.kept_by(measured) or kind,
         "besides": asked.besides(measured),
     }

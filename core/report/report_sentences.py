@@ -187,10 +187,10 @@ def _probed(probe: Mapping[str, Any]) -> Remark:
         return Remark("open", f"{name}: {probe['unavailable']}")
     if probe["stale"]:
         return Remark("open", f"{name}: it was made on other weights, so it says nothing of these.")
-    after, never = (probe["cells"][voice] for voice in ("after", "never"))
+    after = probe["cells"]["after"]
     if after is None or probe["kind"] != "leak":
         return Remark("open", f"{name}: {probe['sentence']}")
-    verdict, _ = judged(after, never, probe.get("floor", 0.0), both_ways=bool(probe.get("both_ways")))
+    verdict, _ = judged(probe["cells"], probe.get("floor", 0.0), both_ways=bool(probe.get("both_ways")))
     more = f" {intervals.too_few(probe['n'], after['high'])}" if verdict == TOO_FEW else ""
     state = {"leaks": "leaks", "perhaps": "open", TOO_FEW: "few"}.get(verdict, "quiet")
     beside = "".join(

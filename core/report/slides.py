@@ -93,8 +93,11 @@ def _numbers(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         kind = kinds[scope]
         count, n = report_sentences.counted(data, scope, kind, STILL_SAID[scope])
         before, of = report_sentences.counted(data, scope, kind, STILL_SAID[scope], "before")
+        more = data["asked"]["every_kind"] if scope == "unlearn" else ""
         if n:
-            numbers.append((f"{count} of {n}", words + (f"; before {before}" if of else "")))
+            numbers.append(
+                (f"{count} of {n}", ". ".join(filter(None, (words + (f"; before {before}" if of else ""), more))))
+            )
     share = (data["region"] or {}).get("share_of_model")
     more, tried = scorecard.ways_back({probe["name"]: _as_found(probe) for probe in data["probes"]})
     if tried:

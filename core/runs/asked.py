@@ -239,8 +239,8 @@ def instead(scores: Scores, voice: str = "after") -> str:
     words = _instead("unlearn", *_counts("unlearn", forget))
     if not forget.made_up.n:
         return words
-    invented = counted(forget.made_up.value or 0.0, forget.n)
-    return f"{words} Of all {forget.n}, {invented} {'makes' if invented == 1 else 'make'} something up."
+    invented = in_words(forget.made_up.value or 0.0, forget.n)
+    return f"{words} Whatever else they say, {invented} make something up."
 
 
 def _instead(scope: str, n: int, by: Mapping[str, int]) -> str:

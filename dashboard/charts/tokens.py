@@ -102,7 +102,7 @@ def totals(scores: Scores, names: Mapping[str, str], palette: Palette) -> Figure
         orientation="h",
         marker={"color": [voice_line(voice, palette)["color"] for voice in values]},
         insidetextfont={"color": [readable(voice_line(voice, palette)["color"]) for voice in values]},
-        text=[f"{value:.1f}" for value in values.values()],
+        text=[f"{round(value, 1) + 0.0:.1f}" for value in values.values()],  # a certain answer's 0.0 has no sign
         textposition="auto",
         hovertemplate="%{y}: %{x:.2f} nats<extra></extra>",
     )

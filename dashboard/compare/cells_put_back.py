@@ -30,7 +30,7 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> dict[s
     """Show the tab; return the place of the answer with the chosen part put back."""
     st.markdown(
         "Only the cells of the region were changed. Put some of them back to before: where the old answer returns, "
-        "those cells held what was unlearned. This is computed exactly, by switching the cells and asking again."
+        "their change was what kept it away. This is computed exactly, by switching the cells and asking again."
     )
     by = st.segmented_control(
         "Put back", list(KINDS), format_func=KINDS.get, default="layers", key="back", required=True, bind="query-params"

@@ -13,7 +13,7 @@ from core.serve import client
 from core.util.errors import UserError
 from dashboard.compare import cells_put_back, history, many_questions, panes, strength, token_probabilities
 from dashboard.compare import question as prompting
-from dashboard.text import md
+from dashboard.text import md, shorten
 from dashboard.widgets import current_run, glossary, known_facts, page_style, question_and_answers
 from dashboard.widgets.question_and_answers import Exchange
 from dashboard.widgets.scope_names import KINDS, scope_name
@@ -25,6 +25,8 @@ TABS = {
     "Many at once": many_questions.show,
     "History": history.show,
 }
+LONGEST_HEADING = 240
+"""characters of a question above its answers, which must not push them out of sight; “prompt” below them shows all"""
 
 
 def page() -> None:
@@ -90,7 +92,7 @@ def answers_itself(run: Run) -> bool:
 
 def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGenerator:
     """Show the question with what can be done about it; return the place that says how far an answer is."""
-    st.markdown(f"### {md(asked.question)}")
+    st.markdown(f"### {md(shorten(asked.question, LONGEST_HEADING))}")
     missing = asked.missing(voices)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         states = {asked.answers[voice].state for voice in voices if voice in asked.answers}

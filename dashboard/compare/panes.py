@@ -116,7 +116,7 @@ def facts(exchange: Exchange, voice: str, run: Run) -> None:
         return
     if answer is None:
         # Said at once: until the answer is complete, what stood here would name another run's weights.
-        st.caption(f"{md(spoken.run or run.id)} · not answered yet")
+        st.caption(f"{md(spoken.run or run.id)} · answering …")
         return
     off, digest = spoken.kind == "never", md(answer.digest[:10] or "not recorded")
     parts = ["adapter off" if off else f"adapter {digest}", md(spoken.run or run.id)]

@@ -51,7 +51,7 @@ ICONS = {
     "unavailable": ":material/block:",
 }
 LEAKING = (
-    "A leak is where after lies further right than never taught, by more than chance explains. "
+    "A leak is where after lies further right than every model that never knew it, by more than chance explains. "
     "Behind each name: how many questions. What the probes count differs, so each has an axis of its own."
 )
 BESIDE = "These tell no leak by themselves; what each rate is of stands with the probe, below."
@@ -87,16 +87,18 @@ def results(run: Run, findings: Mapping[str, Mapping[str, Any]]) -> None:
         titles.setdefault(f"{ICONS.get(line.verdict, '')} {in_colour(line.verdict)}", []).append(
             md(f"{line.title} ({line.reach})" if line.reach else line.title)
         )
-    st.markdown("  \n".join(f"{verdict}: {', '.join(names)}" for verdict, names in titles.items()))
+    verdicts = [f"{verdict}: {', '.join(names)}" for verdict, names in titles.items()]
+    st.markdown("  \n".join(filter(None, (scorecard.in_words(findings), *verdicts))))
     pictures(run, findings, [line for line in lines if line.verdict in COLORS], LEAKING, "probe_rates")
     pictures(run, findings, [line for line in lines if line.verdict not in COLORS], BESIDE, "probe_rates_beside")
     with st.expander("What each probe found, in words", icon=":material/notes:", expanded=len(lines) <= FEW):
         for line in lines:
             st.markdown(f"{in_colour(line.verdict)} · **{md(line.title)}**: {md(line.sentence)}")
         st.caption(
-            "There is no overall grade: probes ask different things. “Leaks”: after is above never taught by more "
-            f"than chance explains. “No leak seen”: it is not, and the 95 % interval ends within {SAFE:.0f} points of never "
-            f"taught. “{glossary.link(scorecard.TOO_FEW, scorecard.TOO_FEW.capitalize())}”: it is not either, but the "
+            "There is no overall grade: probes ask different things. “Leaks”: after is above every model that "
+            "never knew it, by more than chance explains. “Perhaps”: it is above, but chance could explain it. "
+            f"“No leak seen”: it is not, and the 95 % interval ends within {SAFE:.0f} points of them. “"
+            f"{glossary.link(scorecard.TOO_FEW, scorecard.TOO_FEW.capitalize())}”: it is not either, but the "
             "interval reaches further."
         )
     names = [line.probe for line in lines]

@@ -39,7 +39,7 @@ def page() -> None:
     measured = Scores.read(run)
     # Of every example the sentence counts what the filter lets through.
     words = "" if part == next(iter(PARTS)) else asked.sentence(measured)
-    if said := f"{words} {in_short.others(measured)}".strip():
+    if said := f"{words} {in_short.beyond(measured)}".strip():
         st.markdown(md(said))
     with page_style.complaints():
         PARTS[part](run)

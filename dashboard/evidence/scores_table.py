@@ -159,7 +159,7 @@ def group_rows(group: Sequence[Measured], current: Measured, split: str, palette
     """Return the rows of runs that share their references; the current run's are bold."""
     first, alone = group[0], len(group) == 1
     before, never = (values(first.scores, voice, split) for voice in ("before", "never"))
-    shared = "" if alone else f"the reference of all {len(group)} runs here"
+    shared = "" if alone else f"the reference of {'both' if len(group) == 2 else f'all {len(group)}'} runs here"
     heading = Row(first.name, note=first.what, mark=first.trouble) if alone else Row(first.data)
     rows = [heading, Row("Before unlearning", cells(before, None, palette), shared, "reference")]
     for run in group:

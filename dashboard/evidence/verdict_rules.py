@@ -143,7 +143,7 @@ def changed(frame: pd.DataFrame, default: pd.DataFrame, rules: Rules) -> None:
         st.caption("These are the default rules. Move a threshold: the examples whose verdict changes are listed here.")
         return
     moved_ = frame["verdict"] != default["verdict"]
-    st.caption(f"{int(moved_.sum())} of {len(frame)} examples get another verdict.")
+    st.caption(f"With these thresholds, {int(moved_.sum())} of {len(frame)} verdicts differ.")
     if moved_.any():
         listed = [
             {"Was": old, "Is": new, "Question": shorten(question, 200), "Answer": shorten(answer, 200)}

@@ -20,6 +20,7 @@ INVENTED = {"privacy": "facts about invented people", "copyright": "passages of 
 """subset of the bundled data -> what was taught"""
 LOOKS = {
     "good": (":green-badge", ":material/check_circle:"),
+    "rest": (":orange-badge", ":material/trending_down:"),
     "bad": (":red-badge", ":material/error:"),
     "noise": (":red-badge", ":material/error:"),
     "few": (":gray-badge", ":material/help:"),
@@ -42,12 +43,12 @@ def show(run: Run) -> None:
 def doubt(run: Run) -> str:
     """Say how many ways to get it back did, with a link to them."""
     where = f"{EVIDENCE.address}?{urlencode({'run': run.id, 'part': 'Leak probes'})}"
-    more, tried = scorecard.ways_back(current_run.findings(run))
-    if not tried:
+    findings = current_run.findings(run)
+    said = scorecard.in_words(findings)
+    if not said:
         return f":gray-badge[:material/help: **Untested**] No [way to get it back]({where}) was tried."
-    word = "Doubt" if more else "No way back seen"
-    found = "find more than in a model that never knew it"
-    return f":gray-badge[:material/help: **{word}**] {more} of {tried} [ways to get it back]({where}) {found}."
+    word = "Doubt" if scorecard.ways_back(findings)[0] else "No way back seen"
+    return f":gray-badge[:material/help: **{word}**] {said.replace(scorecard.WAYS, f'[{scorecard.WAYS}]({where})')}"
 
 
 def what(run: Run) -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.jobs.controls import MEASURED
 from core.localization.measures import MEASURES
+from core.regions import Located
 from core.regions.words import words
 from dashboard.localize import planted_truth, region_controls
 from dashboard.text import md
@@ -40,8 +41,12 @@ def outlined(page: Opened) -> str:
         unmapped = "" if isinstance(page.run.config().region, MEASURED) else " This map did not choose it."
         return f"Outlined is the {glossary.link('region')}: {what}.{unmapped} Unlearning here {how} these and no others."
     said = f"Outlined is what these thresholds select: {rule}." if page.by_rule else f"Outlined are {md(page.words)}."
-    other = f" This run was made with another region: {md(words(page.run.config().region))}." if page.recorded else ""
-    return said + other
+    if not page.recorded:
+        return said
+    region = page.run.config().region
+    if page.by_rule and isinstance(region, Located):
+        return f"{said} This run was made with other thresholds."
+    return f"{said} This run was made with another region: {md(words(region))}."
 
 
 def doubts(page: Opened, measure: str) -> str:

@@ -91,7 +91,7 @@ def _metrics(row: Mapping[Any, Any]) -> None:
     if "norm_before" in row:
         shown.append((MEASURES["change"].label, number(row["norm_change"]), "change"))
         before = row["norm_before"]  # 0 of a factor that was never trained
-        shown.append(("of its own norm", f"{100 * row['norm_change'] / before:.1f} %" if before > 0 else "–", "change"))
+        shown.append(("Change, of its norm", f"{100 * row['norm_change'] / before:.1f} %" if before > 0 else "–", "change"))
     with st.grid("auto", min_column_width=130, gap="small"):
         for label, value, measure in shown:
             st.metric(label, value, help=MEASURES[measure].help)

@@ -31,18 +31,17 @@ def show(run: Run) -> None:
     row = chosen(asked)
     if row is None:
         return
-    taught = "taught, then unlearned" if (run.path / "teach.json").is_file() else "unlearned"
     with st.container(gap="xxsmall"):
-        heading = f"One of {len(asked)} questions that were {taught}{besides(Scores.read(run))}"
+        heading = f"One of {len(asked)} questions to unlearn{besides(Scores.read(run))}"
         st.html(markup(row, heading, page_style.palette(), verdicts(run, str(row.get("example")))))
         verdict_rows.compare_link(run, str(row.get("question", "")), "Compare the answers")
 
 
 def besides(scores: Scores) -> str:
-    """Say that what is counted beside it was asked otherwise; empty where it was not."""
+    """Say that others are counted beside it; empty where they are not."""
     kind = asked_.kind_asked(scores)
     counted = asked_.outcomes(scores, "after", "unlearn", kind)
-    return f"; the {counted.n} that are counted are others" if counted and kind != "train" else ""
+    return f"; the {counted.n} counted are new ones" if counted and kind != "train" else ""
 
 
 def chosen(asked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -50,9 +50,9 @@ DIFFERENCE = (
     "of one more random region against the mean of those drawn"
 )
 COLUMNS = (
-    Column("U said", "To forget, still said: how many answers say it"),
-    Column("U gibberish", "To forget, gibberish: how many answers are empty, repeat themselves or are no words"),
-    Column("R said", "To keep, still said: how many answers say it"),
+    Column("✖ said", "To forget, still said: how many answers say it"),
+    Column("✖ gibberish", "To forget, gibberish: how many answers are empty, repeat themselves or are no words"),
+    Column("● said", "To keep, still said: how many answers say it"),
     Column("Unlearn", "Unlearn Success on val (100 − next-word accuracy)"),
     Column("Retention", "Retention Success on val (next-word accuracy)"),
     Column("Average", f"Mean of the two, by {NEXT_WORD}"),

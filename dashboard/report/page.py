@@ -19,7 +19,7 @@ def page() -> None:
         return
     st.title("Show it, and let others check it", help=glossary.help_text("U", "R", "region", "never taught", "gibberish"))
     scores = Scores.read(run)
-    if words := f"{asked.sentence(scores)} {in_short.others(scores)}".strip():
+    if words := f"{asked.sentence(scores)} {in_short.beyond(scores)}".strip():
         st.markdown(md(words))
     with page_style.complaints():
         names = st.toggle(

@@ -188,7 +188,7 @@ def stamps(run: Run) -> tuple[float, ...]:
     )
 
 
-@st.cache_data(max_entries=8, ttl=300, show_spinner="Gathering what the run says …")  # type: ignore[untyped-decorator]
+@st.cache_data(max_entries=8, show_spinner="Gathering what the run says …")  # type: ignore[untyped-decorator]
 def gathered(path: str, stamp: tuple[float, ...], redact: bool, names: bool) -> Mapping[str, Any]:
     """Return a report's data, cached for as long as the run's files stay as they are."""
     return collect(Run(Path(path)), redact=redact, names=names, folder=store.runs_folder())
@@ -204,13 +204,13 @@ def _pseudonyms(path: str, *changed: float) -> dict[str, str]:
     return report_data.pseudonyms(Run(Path(path)))
 
 
-@st.cache_data(max_entries=8, ttl=300, show_spinner=False)  # type: ignore[untyped-decorator]
+@st.cache_data(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
 def _facts(path: str, stamp: float) -> frozenset[str]:
     """Return the words that tell something in any answer about what was to be forgotten."""
     return redaction.secrets(Run(Path(path)).answers()).names
 
 
-@st.cache_data(max_entries=8, ttl=300, show_spinner=False)  # type: ignore[untyped-decorator]
+@st.cache_data(max_entries=8, show_spinner=False)  # type: ignore[untyped-decorator]
 def slides(path: str, stamp: tuple[float, ...], names: bool) -> str:
     """Return the slides as escaped HTML."""
     return slides_only(gathered(path, stamp, False, names))

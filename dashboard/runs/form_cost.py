@@ -23,7 +23,7 @@ STAGES = {
     "load": "Load the model",
     "teach": "Teach",
     "preflight": "Check that it knows",
-    "localize": "Find where",
+    "localize": "Estimate where",
     "unlearn": "Forget",
     "retrain": "Teach again, without U",
     "reference": "Ask that model",

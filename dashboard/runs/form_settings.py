@@ -22,7 +22,7 @@ from dashboard.widgets.setting_fields import fields
 STAGES = {
     "teach": "Teach",
     "preflight": "Check that it knows",
-    "localize": "Find where",
+    "localize": "Estimate where",
     "unlearn": "Forget",
     "answers": "Answer",
     "evaluate": "Measure",

@@ -86,10 +86,8 @@ def show() -> None:
     """Show the form of a new run."""
     current_run.stay()
     again = configuration.wanted_again(current_run.known_runs())
-    st.title("Teach, find, forget")
-    st.markdown(
-        "A run teaches a model your data, finds where it keeps what must be forgotten, changes only that, and measures."
-    )
+    st.title("Teach, map, forget")
+    st.markdown("A run teaches a model your data, maps it, makes it forget by changing a chosen part, and measures.")
     disk_use.warn(store.runs_folder())
     form, side = st.columns([2.2, 1], gap="large")
     with form:

@@ -26,11 +26,11 @@ EVERY = 0.7
 STAGES = {
     "teach": "Teach the model the data",
     "preflight": "Check that it knows the data",
-    "localize": "Find where it keeps it",
+    "localize": "Estimate where it keeps it",
     "region": "Choose the region",
     "unlearn": "Make it forget",
-    "retrain": "Teach it again, without U",
-    "reference": "Ask that model",
+    "retrain": "Teach a second model all the rest",
+    "reference": "Ask the second model",
     "answers": "Ask it again",
     "evaluate": "Measure",
 }
@@ -268,9 +268,7 @@ def table(run: Run) -> None:
     st.table(unbroken, hide_index=True, alt="Scores before and after unlearning, and of the never-taught model")
     with st.container(horizontal=True, vertical_alignment="center"):
         headline_scores.where_from(headline_scores.facts(run))
-        st.page_link(
-            pages.LOCALIZE.script, label="Where it was kept", icon=pages.LOCALIZE.icon, query_params={"run": run.id}
-        )
+        st.page_link(pages.LOCALIZE.script, label="Its map", icon=pages.LOCALIZE.icon, query_params={"run": run.id})
         st.page_link(pages.COMPARE.script, label="Ask it", icon=pages.COMPARE.icon, query_params={"run": run.id})
         st.page_link(
             pages.EVIDENCE.script,

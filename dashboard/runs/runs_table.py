@@ -29,7 +29,7 @@ SHOWN = ("Scores", "Cost", "All")
 SHADED = 500
 """rows up to which scores are shaded: a style a cell would cost seconds with thousands of runs"""
 
-SAID = {"U said": "leaked", "U gibberish": "noise", "R said": "kept"}
+SAID = {"✖ said": "leaked", "✖ gibberish": "noise", "● said": "kept"}
 """column -> what of an overview's answers"""
 SCORES = {
     "U train": "after/unlearn/train",
@@ -76,9 +76,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
 }
 HELP = {
-    "U said": "To forget, still said: how many answers say it. The fewer, the stronger the shade.",
-    "U gibberish": "To forget, gibberish: answers that are empty, repeat themselves or are no words. That is no forgetting.",
-    "R said": "To keep, still said: how many answers say it. The more, the stronger the shade.",
+    "✖ said": "To forget, still said: how many answers say it. The fewer, the stronger the shade.",
+    "✖ gibberish": "To forget, gibberish: answers that are empty, repeat themselves or are no words. That is no forgetting.",
+    "● said": "To keep, still said: how many answers say it. The more, the stronger the shade.",
     "Asked": "Which questions “said” and “gibberish” count: of the kinds that were asked, the one that says the most.",
     "U train": "Unlearn Success (100 − next-word accuracy) on the questions it was made to forget.",
     "U val": "Unlearn Success (100 − next-word accuracy) on questions held out from unlearning. Read it against the next "
@@ -169,7 +169,7 @@ def goodness(cells: Mapping[str, Any], column: str) -> float | None:
     if column in SAID:
         count, _, of = str(value).partition(" of ")
         share = int(count) / int(of)
-        return share if column == "R said" else 1 - share
+        return share if column == "● said" else 1 - share
     if column == "U val":
         return None if never is None else max(0.0, 1 - abs(value - never) / 50)
     if column in ("R train", "R val"):

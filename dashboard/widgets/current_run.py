@@ -252,7 +252,7 @@ def _run(path: str) -> Run:
 def nothing_here() -> None:
     """Say what to do when there is no run at all."""
     st.title("No run yet")
-    st.markdown("A run teaches a model some facts, finds where it keeps them, and makes it forget them.")
+    st.markdown("A run teaches a model some facts, makes it forget some of them, and measures what was lost.")
     st.page_link(pages.RUNS.script, label="Start the first run", icon=":material/add:", query_params={"view": pages.NEW_RUN})
 
 

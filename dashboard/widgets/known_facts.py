@@ -1,4 +1,7 @@
-"""Whether before says what it was taught: where it does not, answers show nothing about forgetting, and the page says so."""
+"""Whether before says what it was taught: where it does not, answers show nothing about forgetting, and the page says so.
+
+Where it does, in answer to a question of the visitor's own, the page says which fact, and what after says of it.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,16 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def show(run: Run, asked: Exchange, rows: Rows, choose: Callable[[str], None]) -> None:
-    """Say it where before tells no fact that it was taught, and offer the nearest question that it was.
+    """Say which fact before and after tell of those that were taught; where before tells none, offer the nearest question.
 
     choose: is called with that question.
     """
-    if not about_data(asked) or not asked.finished("before") or told(run, asked, rows):
+    if not about_data(asked) or not asked.finished("before"):
+        return
+    if fact := told(run, asked, rows):
+        if not asked.truth and asked.finished("after"):
+            with st.container(border=True, key="known"):
+                st.markdown(in_words(fact, told(run, asked, rows, "after")))
         return
     near = nearest(asked.question, rows, known(run))
     with st.container(border=True, key="unknown"):
@@ -48,20 +56,32 @@ def show(run: Run, asked: Exchange, rows: Rows, choose: Callable[[str], None]) -
             )
 
 
+def in_words(before: Exchange, after: Exchange | None) -> str:
+    """Say which taught fact before tells, and which one after; None: it tells none."""
+    said = f":material/info: **Before** says a taught fact ({_fact(before)})."
+    if after is None:
+        return f"{said} **After** says none."
+    return f"{said} **After** says {'it too' if after.truth == before.truth else f'another one ({_fact(after)})'}."
+
+
+def _fact(told: Exchange) -> str:
+    return f"{scope_names.scope_name(told.tags[0])}: “{md(told.truth.rstrip('.'))}”"
+
+
 def about_data(asked: Exchange) -> bool:
     """Say whether a question may be about what was taught: it is not known to be about anything else."""
     return not asked.tags or asked.tags[0] in SCOPES
 
 
-def told(run: Run, asked: Exchange, rows: Rows) -> Exchange | None:
-    """Return what before's answer tells, as the exchange with the true answer to judge by; None where it tells no fact.
+def told(run: Run, asked: Exchange, rows: Rows, voice: str = "before") -> Exchange | None:
+    """Return what a voice's answer tells, as the exchange with the true answer to judge by; None where it tells no fact.
 
     It is the one that was asked for where that is known, else the nearest one that it tells.
     """
     if asked.truth:
-        judged = verdict_rows.judged(run, asked, "before")
+        judged = verdict_rows.judged(run, asked, voice)
         return asked if judged is None or judged.verdict in STILL_SAID.values() else None
-    text, facts = asked.answers["before"].text, dict[tuple[str, str], Mapping[str, Any]]()
+    text, facts = asked.answers[voice].text, dict[tuple[str, str], Mapping[str, Any]]()
     for row in by_nearness(asked.question, taught(rows)):
         facts.setdefault((str(row.get("truth", "")), str(row.get("subject") or "")), row)
     for (truth, subject), row in facts.items():

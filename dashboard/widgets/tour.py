@@ -51,7 +51,7 @@ TOURS: Mapping[str, tuple[Step, ...]] = {
     "explore": (
         Step(
             pages.LOCALIZE,
-            "Each cell of the map is one small weight matrix. Outlined: what this run was allowed to change. Click a cell.",
+            "Each cell is one small weight matrix. Outlined: what this run was allowed to change. Click a cell.",
         ),
         Step(
             pages.LOCALIZE,
@@ -60,7 +60,7 @@ TOURS: Mapping[str, tuple[Step, ...]] = {
         ),
         Step(
             pages.COMPARE,
-            "Below the answers, choose a layer to put back. If the old answer returns, that layer held it.",
+            "Below the answers, choose a layer to put back. If the old answer returns, that layer alone brings it back.",
             {"view": "What holds it"},
         ),
         Step(
@@ -132,6 +132,8 @@ def _set_up(name: str, at: int) -> None:
     if st.session_state.get(AT) != (name, at) and missing:
         st.session_state[AT] = (name, at)
         st.switch_page(step.page.script, query_params={**step.params, **st.query_params.to_dict()})
+    if st.session_state.get(AT) != (name, at):
+        st.query_params[STEP] = str(at)  # a link within the page leaves the address as it was
     st.session_state[AT] = (name, at)
 
 

@@ -49,7 +49,7 @@ def test_without_any_run_the_page_says_what_to_do(
     monkeypatch.setattr(store, "bundled_runs", list)
     app = open_page(page, **query)
     assert not app.exception
-    assert app.title[0].value in ("No run yet", "Teach, find, forget")
+    assert app.title[0].value in ("No run yet", "Teach, map, forget")
 
 
 @pytest.mark.parametrize(("page", "query"), OF_A_RUN)

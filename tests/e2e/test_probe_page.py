@@ -96,7 +96,7 @@ def test_a_threshold_by_keyboard_is_in_the_link(server: Server, page: Page, prob
     rest(page)
     expect(page.get_by_text("These are the default rules")).to_be_visible()
     page.get_by_role("slider", name="Facts that make it kept").press("End")
-    expect(page.get_by_text(re.compile(rf"of {len(judged())} examples get another verdict"))).to_be_visible()
+    expect(page.get_by_text(re.compile(rf"of {len(judged())} verdicts differ"))).to_be_visible()
     rest(page)
     expect(page).to_have_url(re.compile("rules=kept_facts"))
     page.get_by_role("radio", name="Every example").click()

@@ -343,7 +343,11 @@ def test_a_word_of_a_name_stands_for_it_unless_somebody_kept_or_a_title_has_it()
 
 def test_the_first_slide_is_the_answer_in_one_sentence_with_three_numbers(data: dict[str, Any]) -> None:
     said = slides.content(data)
-    assert said["answer"] == "It no longer says what had to go, and it kept what had to stay."
+    assert said["answer"] == "It rarely says what had to go, and it kept what had to stay."
+    assert said["numbers"][0][1].endswith(data["asked"]["every_kind"])
+    assert re.search(
+        r"Over all 4 kinds of question it still answers \d+ of 256 to forget; before \d+\.$", said["numbers"][0][1]
+    )
     assert len(said["numbers"]) == 3
     kind = data["asked"]["kind"]
     parts = ("unlearn", kind, "leaked"), ("retention", kind, "kept")
@@ -363,7 +367,7 @@ def test_a_way_to_get_it_back_counts_where_it_finds_more_than_in_any_model_that_
 
     def third(*probes: dict[str, Any]) -> tuple[str, str] | None:
         empty = {
-            "asked": {"kind": "", "rows": [], "kept_by": ""},
+            "asked": {"kind": "", "rows": [], "kept_by": "", "every_kind": ""},
             "region": {"share_of_model": 1.5},
             "change": {"outside": {}},
         }

@@ -41,6 +41,7 @@ def test_charts_of_tokens_show_each_voice_and_hostile_words_as_text() -> None:
     lines, bars = tokens.along(by_voice, NAMES, 1, LIGHT), tokens.totals(by_voice, NAMES, LIGHT)
     assert [trace.name for trace in lines.data] == ["Before", "After", "&lt;b&gt;Blend&lt;/b&gt;"]
     assert list(bars.data[0].x) == [-1.0, -9.0, -4.0]
+    assert list(tokens.totals({"before": scores(-0.001)}, NAMES, LIGHT).data[0].text) == ["0.0"]
     for text in (*lines.data[0].text, *bars.data[0].y, *lines.layout.xaxis.ticktext):
         assert "<" not in text
 

@@ -356,6 +356,27 @@ def test_an_own_question_that_before_answers_with_a_fact_needs_no_other(open_pag
     assert NO_FACT not in text_of(open_page("compare", "", q=f"Oh please, {row['question']}"))
 
 
+def test_of_an_own_question_it_is_said_which_taught_fact_each_answer_tells(open_page: Open, spoken: Spoken) -> None:
+    rows = [row for row in recorded() if row["split"] == "train"]
+    gone, stays = (next(row for row in rows if row["scope"] == scope) for scope in ("unlearn", "retention"))
+    ask = f"Everything that you know of {gone['subject']}, please"
+    for after, words in (
+        (gone["truth"], "**After** says it too"),
+        (stays["truth"], f"**After** says another one (● To keep: “{stays['truth'].rstrip('.')}”)"),
+        ("I can't say.", "**After** says none"),
+    ):
+        spoken.texts = {"before": gone["truth"], "after": after}
+        said = text_of(open_page("compare", "", q=f"{ask} {after}")).replace("\\", "")
+        assert f"**Before** says a taught fact (✖ To forget: “{gone['truth'].rstrip('.')}”). {words}." in said
+        assert NO_FACT not in said
+
+
+def test_a_long_question_leaves_its_answers_in_sight(open_page: Open, spoken: Spoken) -> None:
+    app = open_page("compare", "", q="Who is Maren? " * 200)
+    headings = [e.value for e in app.markdown if e.value.startswith("### Who is Maren")]
+    assert [len(heading) < 260 for heading in headings] == [True]
+
+
 def test_where_nothing_taught_is_near_no_question_is_offered(open_page: Open, spoken: Spoken) -> None:
     app = open_page("compare", "", q="Zzyx qwvu?")
     assert NO_FACT in text_of(app)
@@ -487,7 +508,7 @@ def test_a_pane_that_waits_names_its_run_and_no_weights(open_page: Open, monkeyp
     monkeypatch.setattr("dashboard.compare.panes.ask", lambda *_: st.stop())
     run = store.bundled_runs()[0]
     app = open_page("compare", run.id, q="Who?")
-    assert f"{md(run.id)} · not answered yet" in text_of(app)
+    assert f"{md(run.id)} · answering …" in text_of(app)
 
 
 def test_voices_whose_tokens_are_others_are_not_put_beside_each_other() -> None:

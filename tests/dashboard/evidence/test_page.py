@@ -231,7 +231,7 @@ def test_a_threshold_recolours_and_is_in_the_address(open_page: Open) -> None:
     assert "100 % of its facts" in text_of(app)
     strict = judged(verdicts.Rules(kept_facts=1.0))
     moved = int((frame["verdict"] != strict["verdict"]).sum())
-    assert f"{moved} of {len(frame)} examples get another verdict" in text_of(app)
+    assert f"{moved} of {len(frame)} verdicts differ" in text_of(app)
     app.button(key="rules.reset").click().run()
     assert "rules" not in app.query_params
     assert "default rules" in text_of(app)

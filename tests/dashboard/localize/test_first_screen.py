@@ -8,7 +8,7 @@ import pytest
 
 from core import probes
 from core.localization.measures import MEASURES
-from core.probes import scorecard
+from core.probes import PROBES, scorecard
 from core.regions import Located
 from core.report import in_short
 from core.runs import asked, store
@@ -44,10 +44,42 @@ def test_who_keeps_what_it_trained_on_and_loses_the_rest_has_partly_lost_it() ->
     assert after is not None
     assert after.count("kept") < before.count("kept") / 2
     gone, stays = in_short.judgements(measured)
-    assert (gone.state, stays.word) == ("good", "Partly lost")
+    assert (gone.state, stays.word) == ("rest", "Partly lost")
     told = f"Of {after.n} other facts, which unlearning never saw, it answers {after.count('kept')}"
     assert stays.text.endswith(f"{told}; before {before.count('kept')}.")
     assert in_short.answer(measured).endswith("it lost some of what had to stay.")
+
+
+def test_what_other_kinds_of_question_still_get_is_said_beside_the_kind_that_gets_least() -> None:
+    for run in store.bundled_runs():
+        measured = Scores.read(run)
+        rows = [
+            row for row in asked.table(measured) if (row.voice, row.scope, row.outcome) == ("after", "unlearn", "leaked")
+        ]
+        leaked, n = sum(row.count for row in rows), sum(row.n for row in rows)
+        gone = in_short.judgements(measured)[0]
+        assert gone.word == "Rarely said"
+        assert f"Over all {len(rows)} kinds of question it still answers {leaked} of {n} to forget; before" in gone.text
+        assert in_short.every_kind(measured) in in_short.beyond(measured)
+
+
+def test_no_more_than_models_say_that_never_knew_is_not_counted_against_a_run(make_run: MakeRun) -> None:
+    run = make_run("mine")
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    voices = metrics["metrics"]["asked"]["values"]
+    for kind in ("free", "untaught", "other", "train"):
+        voices["after"][f"unlearn/{kind}/leaked"] = voices["never"][f"unlearn/{kind}/leaked"]
+    (run.path / "metrics.json").write_text(json.dumps(metrics))
+    assert in_short.every_kind(Scores.read(run)) == ""
+    assert in_short.judgements(Scores.read(run))[0].word == "No longer said"
+
+
+def test_the_ways_back_that_are_counted_are_those_that_the_leak_probes_name() -> None:
+    findings = probes.read(store.bundled_runs()[0])
+    lines = [
+        line for line in scorecard.card(findings) if PROBES[line.probe].kind == "leak" and not PROBES[line.probe].both_ways
+    ]
+    assert scorecard.ways_back(findings) == (sum(line.verdict in ("leaks", "perhaps") for line in lines), len(lines))
 
 
 def test_a_run_that_nobody_tried_to_get_anything_out_of_is_untested(make_run: MakeRun, open_page: Open) -> None:

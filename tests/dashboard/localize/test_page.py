@@ -249,7 +249,7 @@ def test_two_runs_are_compared_against_chance(open_page: Open, make_run: MakeRun
     method = f"Method {own.unlearn.method.label}; data demo {own.data.subset}"
     for seed in (own.seed, 7):
         assert f"{method}; seed {seed}. Outlined: the last third of the layers." in said
-    assert "Both are coloured by “Held here”, on one scale" in said
+    assert "Both are coloured by “Loss without it”, on one scale" in said
     assert int(app.dataframe[-1].value["Seed"].iloc[0]) == 7
 
 
@@ -260,10 +260,10 @@ def test_the_drill_down_says_what_unlearning_did_to_a_cell(open_page: Open, make
     changes.to_parquet(run.path / "changes.parquet")
     app = open_page("", "mine", measure="change")
     assert next(m for m in app.metric if m.label == "Change").value == "0.707"  # of both factors of the module
-    assert next(m for m in app.metric if m.label == "of its own norm").value == "25.0 %"
+    assert next(m for m in app.metric if m.label == "Change, of its norm").value == "25.0 %"
     app.selectbox(key="factor").select("B").run()
     assert next(m for m in app.metric if m.label == "Change").value == "0.5"
-    assert next(m for m in app.metric if m.label == "of its own norm").value == "25.0 %"
+    assert next(m for m in app.metric if m.label == "Change, of its norm").value == "25.0 %"
 
 
 def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
@@ -383,7 +383,7 @@ def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None
     assert "to these and no others" not in picked
     set_here = text_of(open_page("", located().id, region="quantile:0.1:0.5"))
     assert "Outlined is what these thresholds select" in set_here
-    assert "This run was made with another region: cells with a strong pull to forget" in set_here
+    assert "This run was made with other thresholds." in set_here
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -444,7 +444,7 @@ def test_another_region_drops_the_step_that_somebody_picked_for_the_first(
         run.path / "changes.parquet"
     )
     app = open_page("", "mine", region="quantile:0.3:0.5")
-    assert next(m for m in app.metric if m.label == "of its own norm").value == "–"
+    assert next(m for m in app.metric if m.label == "Change, of its norm").value == "–"
     config = unlearn_with_it(app, submitted)
     assert (config.unlearn.result_step, config.unlearn.picked_on) == (0, "")
 

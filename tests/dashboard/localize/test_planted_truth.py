@@ -169,12 +169,12 @@ def test_one_planting_has_the_interval_over_its_modules(plant: Plant) -> None:
 def test_the_sentence_stands_where_the_map_uses_that_score(plant: Plant, open_page: Open) -> None:
     by_rule = next(run for run in store.bundled_runs() if type(run.config().region) is Located)
     late = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
-    said = "On planted truth in this model, the paper's rule found"
+    said = "Of 3 modules of this model where facts were planted, the paper's rule found"
     assert said not in words_of(open_page("", by_rule.id))
     record = planting.of_model("bundled", [plant()])
     hits = f"{plantings.hits(record, 'located'):.1f}".removesuffix(".0")
     app = open_page("", by_rule.id)
-    assert f"{said} {hits} of 3 modules; by chance it would be 0.5." in words_of(app)
+    assert f"{said} {hits}; chance finds 0.5. Where this run's facts lie is unknown." in words_of(app)
     assert said not in words_of(app.segmented_control(key="measure").set_value("Change").run())
     app = open_page("", late.id)
     assert said not in words_of(app)

@@ -42,8 +42,8 @@ def test_the_checklist_follows_what_the_worker_announced(names: Any, shown: bool
     app = open_page("runs", "living", view="This run")
     assert not app.exception
     assert "Make it forget" in said(app)
-    assert ("Teach it again, without U" in said(app)) is shown
-    assert ("Ask that model" in said(app)) is shown
+    assert ("Teach a second model all the rest" in said(app)) is shown
+    assert ("Ask the second model" in said(app)) is shown
 
 
 def test_watched_questions_show_the_last_two_rounds_or_a_chosen_one(living: Run, open_page: Open) -> None:
