@@ -46,6 +46,20 @@ def me() -> str:
     return f"browser {hashlib.sha256(visitor.encode()).hexdigest()[:8]}"
 
 
+def person() -> str:
+    """Return a name for whoever a page is shown to, for files of their own: a hash that nobody else can have or guess.
+
+    Empty where there is neither a sign-in nor a cookie. Longer than what `me` shows, for that can be tried out.
+    """
+    if os.environ.get(access.LOGIN):
+        told = st.user.to_dict()
+        # Not the address: one that the provider has not verified can be claimed by anybody.
+        who = f"{told['iss']} {told['sub']}" if told.get("iss") and told.get("sub") else ""
+    else:
+        who = str(st.context.cookies.get(COOKIE) or "")
+    return hashlib.sha256(who.encode("utf-8", "replace")).hexdigest() if who else ""
+
+
 def admin() -> bool:
     """Say whether this visitor sees all people's work, memory and disk: where nobody signs in, whoever comes in does."""
     if not os.environ.get(access.LOGIN):

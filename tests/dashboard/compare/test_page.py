@@ -13,13 +13,15 @@ from streamlit.testing.v1 import AppTest
 from core.metrics import verdicts
 from core.metrics.verdict_rules import VERDICT_NAMES
 from core.report.export_answers import to_json
-from core.runs import askable, store
+from core.runs import askable, layout, store
 from core.runs.store import Run
 from core.runs.voices import parse
 from core.serve import client
 from core.util.errors import UserError
 from dashboard.compare import ask_many, cells_put_back
+from dashboard.server import sign_in
 from dashboard.text import md
+from dashboard.widgets.question_and_answers import Exchange
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 Reply = dict[str, Any]
@@ -443,25 +445,74 @@ def test_groups_cover_the_region_exactly() -> None:
 # -- history, batch, export -------------------------------------------------------------------------------------------------
 
 
+def asked_of(app: AppTest) -> list[Exchange]:
+    (entries,) = app.session_state["history"].values()
+    return list(entries)
+
+
 def test_history_keeps_stars_and_notes_and_clearing_can_be_undone(open_page: Open, spoken: Spoken) -> None:
     app = open_page("compare", "", q=OWN, view="History")
     app.chat_input(key="prompt").set_value("And who is Pavel?").run()
     button(app, "☆ Star").click().run()
-    seen = app.session_state["history"]
-    assert [(e.question, e.star) for e in seen] == [("And who is Pavel?", True), (OWN, False)]
+    assert [(e.question, e.star) for e in asked_of(app)] == [("And who is Pavel?", True), (OWN, False)]
     app.text_area[0].set_value("=a note").run()
-    assert app.session_state["history"][0].note == "=a note"
+    assert asked_of(app)[0].note == "=a note"
     button(app, "Clear").click().run()
-    assert app.session_state["history"] == []
+    assert asked_of(app) == []
     button(app, "Undo: bring 2 back").click().run()
-    assert len(app.session_state["history"]) == 2
+    assert len(asked_of(app)) == 2
     app.button(key="show.1").click().run()
     assert app.query_params["q"] == OWN
     assert len(spoken.asked) == 2
-    record = json.loads(to_json([e.record() for e in app.session_state["history"]]))["records"][0]
+    assert "takes no cookies" in text_of(app), "of whom nobody knows who they are nothing is kept"
+    assert not (store.runs_folder() / layout.ASKED).exists()
+    record = json.loads(to_json([e.record() for e in asked_of(app)]))["records"][0]
     assert record["note"] == "=a note"
     assert record["sources"] == {"before": "asked", "after": "asked"}
     assert [d.label for d in app.get("download_button")] == ["JSON", "CSV", "LLM Comparator"]
+
+
+def as_person(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(sign_in, "person", lambda: name)
+
+
+def test_what_was_asked_is_there_at_the_next_visit_and_for_nobody_else(
+    open_page: Open, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_person(monkeypatch, "ada")
+    app = open_page("compare", "", q=OWN, view="History")
+    app.number_input(key="temperature").set_value(0.5).run()
+    app.text_input(key="truth").set_value("An <i>artist</i>").run()
+    app.text_area[0].set_value("a note").run()
+    assert len(spoken.asked) == 2
+    first = [e.record() for e in asked_of(app)]
+    again = open_page("compare", "", view="History")
+    assert [e.record() for e in asked_of(again)] == first
+    assert [e.prompt for e in asked_of(again)] == [f"{OWN}\n\n"] * 2
+    again.button(key="show.0").click().run()
+    assert again.number_input(key="temperature").value == 0.5
+    assert again.text_input(key="truth").value == "An <i>artist</i>"
+    assert "&lt;script&gt;x" in panes(again)[0]
+    assert any("After\\: " in caption.value for caption in again.caption), "its verdict"
+    assert len(spoken.asked) == 2, "the answers too were kept"
+    as_person(monkeypatch, "eve")
+    assert asked_of(open_page("compare", "", view="History")) == []
+    as_person(monkeypatch, "ada")
+    button(again, "Clear").click().run()
+    assert not list(store.runs_folder().glob(f"{layout.ASKED}/*/*"))
+    assert asked_of(open_page("compare", "", view="History")) == []
+    button(again, "Undo: bring 2 back").click().run()
+    assert len(asked_of(open_page("compare", "", view="History"))) == 2
+
+
+def test_two_tabs_of_one_browser_keep_what_both_asked(
+    open_page: Open, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_person(monkeypatch, "ada")
+    one, other = (open_page("compare", "", view="History") for _ in range(2))
+    one.chat_input(key="prompt").set_value("First?").run()
+    other.chat_input(key="prompt").set_value("Second?").run()
+    assert [e.question for e in asked_of(open_page("compare", "", view="History"))] == ["Second?", "First?"]
 
 
 def test_many_questions_at_once_become_a_table(open_page: Open, spoken: Spoken) -> None:
