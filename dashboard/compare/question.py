@@ -232,7 +232,7 @@ def decoding(run: Run, own: Decoding) -> Decoding:
 
 def decode_as(asked: Decoding) -> None:
     """Make a way of decoding the current one: in callbacks, before its controls are drawn."""
-    st.session_state.update(_settings(asked))
+    st.session_state.update({key: value for key, value in _settings(asked).items() if st.session_state.get(key) != value})
 
 
 def _settings(of: Decoding) -> dict[str, Any]:

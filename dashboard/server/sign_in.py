@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.util import access
-from dashboard.server.visitors import COOKIE
+from dashboard.server.visitors import COOKIE, OURS
 from dashboard.text import md
 
 
@@ -56,7 +56,8 @@ def person() -> str:
         # Not the address: one that the provider has not verified can be claimed by anybody.
         who = f"{told['iss']} {told['sub']}" if told.get("iss") and told.get("sub") else ""
     else:
-        who = str(st.context.cookies.get(COOKIE) or "")
+        cookie = str(st.context.cookies.get(COOKIE, ""))
+        who = cookie if OURS.fullmatch(cookie) else ""  # one that a visitor made up may be made up by another
     return hashlib.sha256(who.encode("utf-8", "replace")).hexdigest() if who else ""
 
 

@@ -5,10 +5,13 @@ It is random, says nothing about anybody, cannot be read by a script, and is nev
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any
 
 COOKIE = "forgetscope_browser"
+OURS = re.compile("[0-9a-f]{32}")
+"""what we give"""
 SECONDS = 365 * 24 * 3600
 
 
