@@ -96,6 +96,7 @@ def told(entry: Exchange) -> dict[str, Any]:
             "digest": answer.digest,
             "tokens": answer.tokens,
             "seconds": answer.seconds,
+            "said": [[token["text"], round(token["logprob"], 4)] for token in answer.said],
         }
         for voice, answer in entry.answers.items()
         if entry.finished(voice)
@@ -145,7 +146,22 @@ def _answer(values: Mapping[str, Any], run: Run, made: Exchange, voice: str) -> 
         _text(values.get("digest"), 64),
         int(safe_read.number(values.get("tokens")) or 0),
         safe_read.number(values.get("seconds")) or 0.0,
+        said=_tokens(values.get("said")),
     )
+
+
+def _tokens(value: Any) -> list[dict[str, Any]]:
+    """Return the tokens of an answer, none where one of them is not what it should be."""
+    pairs = value if isinstance(value, list) else []
+    tokens = [
+        {"text": pair[0], "logprob": min(logprob, 0.0)}
+        for pair in pairs
+        if isinstance(pair, list)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and (logprob := safe_read.number(pair[1])) is not None
+    ]
+    return tokens if len(tokens) == len(pairs) else []
 
 
 def _text(value: Any, longest: int) -> str:

@@ -16,7 +16,7 @@ from core.report.export_answers import Record
 from core.runs import askable
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, Voice, parse
-from core.serve import client
+from core.serve import client, messages
 from core.util import safe_read
 from core.util.errors import UserError
 from dashboard.text import duration
@@ -78,6 +78,8 @@ class Answer:
     seconds: float = 0.0
     first: float = 0.0
     """seconds from sending the question to the first token"""
+    said: list[dict[str, Any]] = field(default_factory=list)
+    """its tokens: text, logprob, and top where it is known; empty where only the text was recorded"""
     what: str = ""
     fix: str = ""
 
@@ -238,7 +240,8 @@ def ask(run: Run, exchange: Exchange, voices: Sequence[str]) -> Generator[Mappin
     exchange.again(voices)
     try:
         askable.askable(run)
-        replies = client.ask(run, [exchange.question], voices, exchange.decoding.answers, exchange.decoding.seed)
+        how = exchange.decoding
+        replies = client.ask(run, [exchange.question], voices, how.answers, how.seed, messages.ALTERNATIVES)
         with contextlib.closing(replies):
             for reply in replies:
                 take(exchange, voices, reply, sent)
@@ -267,6 +270,7 @@ def take(exchange: Exchange, voices: Sequence[str], reply: Mapping[str, Any], se
         answer = exchange.answers[voices[piece["index"] % len(voices)]]
         answer.first = answer.first or time.monotonic() - sent
         answer.text = (answer.text + piece["text"]).lstrip()
+        answer.said.append({"text": piece["word"], "logprob": piece["logprob"], "top": piece["top"]})
         answer.tokens, answer.seconds = answer.tokens + 1, float(reply.get("seconds", 0.0))
         if piece["last"]:
             answer.state, answer.text = "done", answer.text.rstrip()

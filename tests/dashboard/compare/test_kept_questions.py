@@ -28,7 +28,8 @@ def ada(monkeypatch: pytest.MonkeyPatch) -> None:
 def asked(run: Run, question: str, text: str = "", **values: Any) -> Exchange:
     own = question_and_answers.decoding_of(run.config())
     changed = current_run.stamp(run, "answers.jsonl")
-    answers = {"before": Answer(text, "done", "d"), "after": Answer("half", "streaming")}
+    said = [{"text": "half \ud800", "logprob": -0.25, "top": [["whole", -0.1]]}]
+    answers = {"before": Answer(text, "done", "d", said=said), "after": Answer("half", "streaming")}
     return Exchange(question, run.id, own, own, changed, answers=answers, **values)
 
 
@@ -78,6 +79,7 @@ def test_answers_of_another_state_of_the_run_are_left_out_and_the_question_stays
     entry = opened(run, values)
     assert entry is not None
     assert (entry.answers["before"].text, entry.note, entry.star) == ("Somebody.", "a note", True)
+    assert entry.answers["before"].said == [{"text": "half \ufffd", "logprob": -0.25}]
     os.utime(run.path / "answers.jsonl", (1e9, 1e9))
     entry = opened(run, values)
     assert entry is not None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from html import unescape
@@ -18,6 +19,8 @@ from core.runs.store import Run
 from core.runs.voices import parse
 from core.serve import client
 from core.util.errors import UserError
+from dashboard.charts import tokens
+from dashboard.charts.palette import LIGHT
 from dashboard.compare import ask_many, cells_put_back
 from dashboard.server import sign_in
 from dashboard.text import md
@@ -40,7 +43,7 @@ class Spoken:
         self.broken = ""
 
     def ask(
-        self, run: Run, questions: Sequence[str], voices: Sequence[str], answers: Any = None, seed: int = 0
+        self, run: Run, questions: Sequence[str], voices: Sequence[str], answers: Any = None, seed: int = 0, top: int = 0
     ) -> Iterator[Reply]:
         self.asked.append((run.id, list(questions), list(voices), answers))
         yield {"kind": "waiting", "seconds": 0.2}
@@ -56,7 +59,8 @@ class Spoken:
             for i, voice in enumerate(voices):
                 if voice in speaking:
                     for text, last in ((self.texts.get(voice, f" said by {voice}"), False), (" <script>x</script>", True)):
-                        piece = {"index": q * len(voices) + i, "text": text, "logprob": 0, "last": last}
+                        piece = {"index": q * len(voices) + i, "text": text, "word": text, "last": last}
+                        piece |= {"logprob": -0.1 if voice == "before" else -3.0, "top": [[text, -0.1], ["<b>", -4.0]][:top]}
                         yield {"kind": "pieces", "pieces": [piece], "seconds": 0.5}
         yield {"kind": "done", "seconds": 1, "tokens": 2}
 
@@ -405,6 +409,53 @@ def test_tokens_of_an_own_question_are_scored_with_the_true_answer(open_page: Op
     assert "<b>" not in detail
 
 
+def strips(app: AppTest) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of coloured tokens: label -> buttons."""
+    rows = [
+        json.loads(element.proto.json)
+        for element in app.get("bidi_component")
+        if "token_strip" in element.proto.component_name
+    ]
+    return {row["label"]: row["tokens"] for row in rows}
+
+
+def test_what_was_just_said_is_coloured_by_how_sure_each_voice_was(open_page: Open, spoken: Spoken) -> None:
+    app = open_page("compare", "", q=OWN)
+    before, after = (strips(app)[f"Tokens that it said: {name}"] for name in ("Before", "After"))
+    assert [token["title"] for token in before] == ["Before 90 %"] * 2
+    assert [token["title"] for token in after] == ["After 5 %"] * 2
+    assert before[0]["background"] == tokens.colour(math.exp(-0.1), LIGHT.size) != after[0]["background"]
+    assert before[1]["text"] == " <script>x</script>"
+    assert "Show how sure" not in str([b.label for b in app.button])
+    app.query_params["said"] = "after.2"
+    app.run()
+    detail = next(h.value for h in app.html if "said “" in h.value)
+    assert "&lt;b&gt;" in detail
+    assert "<script" not in detail
+    assert not spoken.scored
+    app.chat_input(key="prompt").set_value("And who is Pavel?").run()
+    assert "said" not in app.query_params, "the place was one of another answer"
+    for nonsense in ("after.0", "after.99", "after", ".", "after.²"):
+        app.query_params["said"] = nonsense
+        app.run()
+        assert not app.exception
+        assert not [h for h in app.html if "said “" in h.value]
+
+
+def test_of_recorded_answers_it_is_computed_when_somebody_asks(open_page: Open, spoken: Spoken) -> None:
+    app = open_page("compare")
+    assert "not how sure the model was" in text_of(app)
+    assert list(strips(app)) == ["Tokens of the true answer"]
+    app.button(key="said").click().run()
+    assert spoken.scored == [["before"], ["after"]]
+    assert list(strips(app)) == [
+        *(f"Tokens that it said: {name}" for name in ("Before", "After")),
+        "Tokens of the true answer",
+    ]
+    assert "not how sure the model was" not in text_of(app)
+    assert [token["text"] for token in strips(app)["Tokens that it said: After"]] == [" An", " <i>artist", "∅"]
+
+
 def test_strength_asks_the_blend_and_says_what_is_quadratic(open_page: Open, spoken: Spoken) -> None:
     app = open_page("compare", "", view="Strength")
     assert "both factors" in text_of(app)
@@ -485,7 +536,8 @@ def test_what_was_asked_is_there_at_the_next_visit_and_for_nobody_else(
     app.text_input(key="truth").set_value("An <i>artist</i>").run()
     app.text_area[0].set_value("a note").run()
     assert len(spoken.asked) == 2
-    first = [e.record() for e in asked_of(app)]
+    first, colours = [e.record() for e in asked_of(app)], open_page("compare", "", q=OWN, temperature="0.5")
+    assert [t["title"] for t in strips(colours)["Tokens that it said: After"]] == ["After 5 %"] * 2
     again = open_page("compare", "", view="History")
     assert [e.record() for e in asked_of(again)] == first
     assert [e.prompt for e in asked_of(again)] == [f"{OWN}\n\n"] * 2
