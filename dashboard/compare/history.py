@@ -129,7 +129,8 @@ def line(run: Run, entry: Exchange, number: int) -> None:
             args=(entry,),
             help="Show this question again, asked as it was then",
         )
-        st.caption(" · ".join(md(said(run, entry, voice)) for voice in entry.answers), width="content")
+        judged = " · ".join(md(said(run, entry, voice)) for voice in entry.answers)
+        st.caption(judged or "not answered yet", width="content")
         with st.popover("note ●" if entry.note else "note", type="tertiary", key=f"pop.{number}"):
             text = st.text_area("Note", entry.note, key=f"note.{id(entry)}", max_chars=kept_questions.LONGEST_NOTE)
             entry.note = (text or "")[: kept_questions.LONGEST_NOTE]
@@ -142,8 +143,9 @@ def said(run: Run, entry: Exchange, voice: str) -> str:
 
 
 def show_again(entry: Exchange) -> None:
-    """Make an entry's question the current one, with its decoding."""
+    """Make an entry's question the current one, with its voices and decoding."""
     question.choose(entry.question)
+    question.speak_as(entry.voices)
     question.decode_as(entry.decoding)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from core.runs import layout, store
 from core.runs.store import Run
+from core.serve.messages import LONGEST_VOICE, MOST_VOICES
 from core.util import files, safe_read
 from core.util.failure_sentences import disk_error
 from dashboard.server import sign_in, visitors
@@ -109,6 +110,7 @@ def told(entry: Exchange) -> dict[str, Any]:
         "star": entry.star,
         "note": entry.note,
         "prompt": entry.prompt,
+        "voices": entry.voices,
         "answers": answers,
     }
 
@@ -128,6 +130,8 @@ def opened(entry: Mapping[str, Any], run: Run, own: Decoding, rows: Sequence[Map
     made.star, made.note = entry.get("star") is True, _text(entry.get("note"), LONGEST_NOTE)
     made.truth = made.truth or _text(entry.get("truth"), LONGEST_QUESTION)
     made.prompt = made.prompt or _text(entry.get("prompt"), LONGEST_ANSWER)
+    voices = entry.get("voices")
+    made.voices = [_text(voice, LONGEST_VOICE) for voice in voices[:MOST_VOICES]] if isinstance(voices, list) else []
     if entry.get("changed") == current_run.stamp(run, "answers.jsonl"):
         for voice in safe_read.mapping(entry, "answers"):
             if answer := _answer(safe_read.mapping(entry, "answers", voice), run, made, voice):

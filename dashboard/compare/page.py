@@ -55,6 +55,7 @@ def compare(run: Run) -> None:
         return
     history.bring(run, own, rows)
     asked = question_and_answers.open_exchange(run, question, decoding, own, rows)
+    asked.voices = voices
     question_and_answers.fill(asked, run, voices)
     with answers:
         note = heading(run, asked, voices)

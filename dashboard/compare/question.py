@@ -19,6 +19,7 @@ from dashboard.widgets.scope_names import ALSO_ASKED, KINDS, SCOPES, kind, kinds
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
+ALWAYS = ("before", "after")
 BLENDS = (25, 50, 75, 125, 150)
 OFFERED_RUNS = 20
 
@@ -153,8 +154,14 @@ def voices(run: Run) -> list[str]:
         "type one: "
         "step:12, blend:80, without:layer=3, run:ID/after.",
     )
-    standard = ["before", "after", *(["never"] if never else []), *([VOICE] if without else [])]
+    standard = [*ALWAYS, *(["never"] if never else []), *([VOICE] if without else [])]
     return list(dict.fromkeys([*standard, *([canonical(str(other).strip())] if other and str(other).strip() else [])]))
+
+
+def speak_as(wanted: Sequence[str]) -> None:
+    """Make voices the shown ones: in callbacks, before their controls are drawn."""
+    other = next((voice for voice in wanted if voice not in (*ALWAYS, "never", VOICE)), None)
+    st.session_state.update({"never": "never" in wanted, "retrained": VOICE in wanted, "voice": other})
 
 
 def canonical(text: str) -> str:

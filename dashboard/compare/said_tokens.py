@@ -66,8 +66,8 @@ def strip(voice: str, answer: Answer, palette: Palette) -> None:
     )
     if chosen >= 0:
         token = answer.said[chosen]
-        what = f"said “{charts.visible(str(token['text']))}”: {charts.percent(math.exp(token['logprob']))}"
-        st.html(words(name, color, what, token, palette))
+        what = f"It said “{charts.visible(str(token['text'])).strip()}”: {charts.percent(math.exp(token['logprob']))}"
+        st.html(words(what, color, token, palette))
         if not token.get("top"):
             st.caption("What else it could have said is not kept from one visit to the next. Ask again to see it.")
 
@@ -81,16 +81,15 @@ def pick(voice: str, index: int) -> None:
         st.query_params[PARAMETER] = choice
 
 
-def words(name: str, color: str, what: str, token: Mapping[str, Any], palette: Palette) -> str:
+def words(what: str, color: str, token: Mapping[str, Any], palette: Palette) -> str:
     """Return, as escaped HTML, a model's most probable words at a place of an answer. what: is said of the one there."""
     lines = [
         _line(str(word), math.exp(logprob), color, palette, str(word) == str(token["text"]))
         for word, logprob in token.get("top", ())
     ]
     return (
-        f'<div style="flex:1 1 11rem;min-width:0;max-width:32rem"><div style="font-weight:600;color:{color};'
-        f'overflow-wrap:anywhere">{html.escape(name)}</div><div style="color:{palette.muted};font-size:.85rem;'
-        f'margin-bottom:.35rem">{html.escape(what)}</div>{"".join(lines)}</div>'
+        f'<div style="max-width:28rem"><div style="color:{palette.muted};font-size:.85rem;margin-bottom:.35rem">'
+        f"{html.escape(what)}</div>{''.join(lines)}</div>"
     )
 
 
@@ -115,7 +114,7 @@ def compute(run: Run, asked: Exchange, voices: Sequence[str], work: list[Callabl
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         pressed = st.button("Show how sure each one was", icon=":material/gradient:", key="said")
         spot = st.empty()
-    spot.caption(f"A run records what was said, not how sure the model was: {md(', '.join(map(label, voices)))}.")
+    spot.caption(f"{md(', '.join(map(label, voices)))}: the run recorded what was said, not how sure the model was.")
     if pressed:
         # The model answers one at a time: what was pressed comes before what would be asked by the way.
         work.clear()

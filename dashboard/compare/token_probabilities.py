@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -178,5 +179,9 @@ def alternatives(
         token, rank = tokens[chosen], int(tokens[chosen]["rank"])
         standing = "the most probable word" if rank == 1 else f"rank {rank:,}"
         true = f"true word: {charts.percent(math.exp(token['logprob']))}, {standing}"
-        blocks.append(said_tokens.words(names[voice], voice_line(voice, palette)["color"], true, token, palette))
+        color = voice_line(voice, palette)["color"]
+        blocks.append(
+            f'<div style="flex:1 1 11rem;min-width:0"><div style="font-weight:600;color:{color};overflow-wrap:anywhere">'
+            f"{html.escape(names[voice])}</div>{said_tokens.words(true, color, token, palette)}</div>"
+        )
     return f'<div style="display:flex;flex-wrap:wrap;gap:1.25rem">{"".join(blocks)}</div>'

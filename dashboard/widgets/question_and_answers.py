@@ -116,6 +116,8 @@ class Exchange:
     error: tuple[str, str] = ("", "")
     star: bool = False
     note: str = ""
+    voices: list[str] = field(default_factory=list)
+    """those that a page shows side by side"""
 
     def missing(self, voices: Iterable[str]) -> list[str]:
         """Return the voices that have yet to answer; one that was interrupted starts again."""

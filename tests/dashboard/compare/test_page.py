@@ -429,7 +429,7 @@ def test_what_was_just_said_is_coloured_by_how_sure_each_voice_was(open_page: Op
     assert "Show how sure" not in str([b.label for b in app.button])
     app.query_params["said"] = "after.2"
     app.run()
-    detail = next(h.value for h in app.html if "said “" in h.value)
+    detail = next(h.value for h in app.html if "It said “" in h.value)
     assert "&lt;b&gt;" in detail
     assert "<script" not in detail
     assert not spoken.scored
@@ -439,7 +439,7 @@ def test_what_was_just_said_is_coloured_by_how_sure_each_voice_was(open_page: Op
         app.query_params["said"] = nonsense
         app.run()
         assert not app.exception
-        assert not [h for h in app.html if "said “" in h.value]
+        assert not [h for h in app.html if "It said “" in h.value]
 
 
 def test_of_recorded_answers_it_is_computed_when_somebody_asks(open_page: Open, spoken: Spoken) -> None:
@@ -534,10 +534,11 @@ def test_what_was_asked_is_there_at_the_next_visit_and_for_nobody_else(
     app = open_page("compare", "", q=OWN, view="History")
     app.number_input(key="temperature").set_value(0.5).run()
     app.text_input(key="truth").set_value("An <i>artist</i>").run()
+    app.toggle(key="never").set_value(True).run()
+    app.selectbox(key="voice").set_value("blend:75").run()
     app.text_area[0].set_value("a note").run()
-    assert len(spoken.asked) == 2
-    first, colours = [e.record() for e in asked_of(app)], open_page("compare", "", q=OWN, temperature="0.5")
-    assert [t["title"] for t in strips(colours)["Tokens that it said: After"]] == ["After 5 %"] * 2
+    assert len(spoken.asked) == 4
+    first = [e.record() for e in asked_of(app)]
     again = open_page("compare", "", view="History")
     assert [e.record() for e in asked_of(again)] == first
     assert [e.prompt for e in asked_of(again)] == [f"{OWN}\n\n"] * 2
@@ -546,7 +547,10 @@ def test_what_was_asked_is_there_at_the_next_visit_and_for_nobody_else(
     assert again.text_input(key="truth").value == "An <i>artist</i>"
     assert "&lt;script&gt;x" in panes(again)[0]
     assert any("After\\: " in caption.value for caption in again.caption), "its verdict"
-    assert len(spoken.asked) == 2, "the answers too were kept"
+    assert [h.split("</span> ")[1].split("<")[0] for h in panes(again)] == ["Before", "After", "Never taught", "Blend 75 %"]
+    assert len(spoken.asked) == 4, "the answers too were kept"
+    colours = open_page("compare", "", q=OWN, temperature="0.5")
+    assert [t["title"] for t in strips(colours)["Tokens that it said: After"]] == ["After 5 %"] * 2
     as_person(monkeypatch, "eve")
     assert asked_of(open_page("compare", "", view="History")) == []
     as_person(monkeypatch, "ada")
