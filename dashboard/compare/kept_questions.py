@@ -16,7 +16,8 @@ from typing import Any
 
 from core.runs import layout, store
 from core.runs.store import Run
-from core.serve.messages import LONGEST_VOICE, MOST_VOICES
+from core.runs.voices import LONGEST as LONGEST_VOICE
+from core.serve.messages import MOST_VOICES
 from core.util import files, safe_read
 from core.util.failure_sentences import disk_error
 from dashboard.server import sign_in, visitors
