@@ -54,7 +54,7 @@ def said(tokens: Sequence[Mapping[str, Any]], voice: str, palette: Palette) -> l
     """Return the same of what a voice said: how probable it found each token, on the same scale."""
     p = [math.exp(token["logprob"]) for token in tokens]
     return [
-        _button(token, colour(value, palette.size), f"{voice} {percent(value)}")
+        _button(token, colour(value, palette.size), f"{voice}: {percent(value)}")
         for token, value in zip(tokens, p, strict=True)
     ]
 

@@ -83,6 +83,11 @@ def toggle_star(run: Run, asked: Exchange) -> None:
 
 def show(run: Run, asked: Exchange, voices: Sequence[str], work: list[Callable[[], None]]) -> None:
     """Show the tab."""
+    listed(run)
+
+
+def listed(run: Run) -> None:
+    """Show the list, with what can be done with it."""
     entries = seen(run)
     if not entries:
         st.info("Nothing yet. Questions that you ask or pick are listed here, to star, annotate, ask again and export.")
@@ -93,12 +98,12 @@ def show(run: Run, asked: Exchange, voices: Sequence[str], work: list[Callable[[
         st.button("Clear", icon=":material/delete:", key="clear_history", on_click=clear, args=(run,))
         st.caption(kept_how(run), width="content")
     undo(run)
-    listed = [entry for entry in entries if entry.star or not starred]
-    for number, entry in enumerate(listed[: len(listed) if st.session_state.get("all_history") else SHOWN]):
+    chosen = [entry for entry in entries if entry.star or not starred]
+    for number, entry in enumerate(chosen[: len(chosen) if st.session_state.get("all_history") else SHOWN]):
         line(run, entry, number)
-    if len(listed) > SHOWN:
-        st.toggle(f"Show all {len(listed)}", key="all_history")
-    answer_downloads.show([entry.record() for entry in listed], "history")
+    if len(chosen) > SHOWN:
+        st.toggle(f"Show all {len(chosen)}", key="all_history")
+    answer_downloads.show([entry.record() for entry in chosen], "history")
 
 
 def kept_how(run: Run) -> str:

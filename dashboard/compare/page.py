@@ -44,6 +44,7 @@ def compare(run: Run) -> None:
     if not rows and not answers_itself(run):
         waiting(run)
         return
+    history.bring(run, own, rows)
     question = prompting.question(rows)
     answers = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -52,8 +53,9 @@ def compare(run: Run) -> None:
         decoding = prompting.decoding(run, own)
     if not question:
         st.caption("Type a question above. Both models answer it, side by side.")
+        history.listed(run)
+        history.keep(run)
         return
-    history.bring(run, own, rows)
     asked = question_and_answers.open_exchange(run, question, decoding, own, rows)
     asked.voices = voices
     question_and_answers.fill(asked, run, voices)

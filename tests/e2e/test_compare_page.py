@@ -85,7 +85,7 @@ def test_what_was_said_is_coloured_and_a_token_tells_what_else_it_could_have_bee
     ask(page, QUESTIONS[0])
     row = page.get_by_role("group", name="Tokens that it said: After")
     token = row.get_by_role("button").first
-    expect(token).to_have_attribute("title", re.compile(r"^After (under )?[\d.]+ %$"))  # not by colour alone
+    expect(token).to_have_attribute("title", re.compile(r"^After: (under )?[\d.]+ %$"))  # not by colour alone
     token.press("Enter")
     expect(page).to_have_url(re.compile(r"said=after\.1"))
     expect(token).to_have_attribute("aria-pressed", "true")

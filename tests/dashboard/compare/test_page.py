@@ -422,8 +422,8 @@ def strips(app: AppTest) -> dict[str, list[dict[str, Any]]]:
 def test_what_was_just_said_is_coloured_by_how_sure_each_voice_was(open_page: Open, spoken: Spoken) -> None:
     app = open_page("compare", "", q=OWN)
     before, after = (strips(app)[f"Tokens that it said: {name}"] for name in ("Before", "After"))
-    assert [token["title"] for token in before] == ["Before 90 %"] * 2
-    assert [token["title"] for token in after] == ["After 5 %"] * 2
+    assert [token["title"] for token in before] == ["Before: 90 %"] * 2
+    assert [token["title"] for token in after] == ["After: 5 %"] * 2
     assert before[0]["background"] == tokens.colour(math.exp(-0.1), LIGHT.size) != after[0]["background"]
     assert before[1]["text"] == " <script>x</script>"
     assert "Show how sure" not in str([b.label for b in app.button])
@@ -550,7 +550,7 @@ def test_what_was_asked_is_there_at_the_next_visit_and_for_nobody_else(
     assert [h.split("</span> ")[1].split("<")[0] for h in panes(again)] == ["Before", "After", "Never taught", "Blend 75 %"]
     assert len(spoken.asked) == 4, "the answers too were kept"
     colours = open_page("compare", "", q=OWN, temperature="0.5")
-    assert [t["title"] for t in strips(colours)["Tokens that it said: After"]] == ["After 5 %"] * 2
+    assert [t["title"] for t in strips(colours)["Tokens that it said: After"]] == ["After: 5 %"] * 2
     as_person(monkeypatch, "eve")
     assert asked_of(open_page("compare", "", view="History")) == []
     as_person(monkeypatch, "ada")
@@ -559,6 +559,21 @@ def test_what_was_asked_is_there_at_the_next_visit_and_for_nobody_else(
     assert asked_of(open_page("compare", "", view="History")) == []
     button(again, "Undo: bring 2 back").click().run()
     assert len(asked_of(open_page("compare", "", view="History"))) == 2
+
+
+def test_the_list_is_there_before_a_question_where_nothing_was_recorded(
+    make_run: MakeRun, open_page: Open, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_person(monkeypatch, "ada")
+    monkeypatch.setattr(askable, "askable", lambda run: None)
+    make_run("bare", without=("answers.jsonl",))
+    open_page("compare", "bare", q=OWN)
+    app = open_page("compare", "bare")
+    assert "Type a question above" in text_of(app)
+    app.button(key="show.0").click().run()
+    assert app.query_params["q"] == OWN
+    assert len(panes(app)) == 2
+    assert len(spoken.asked) == 1
 
 
 def test_two_tabs_of_one_browser_keep_what_both_asked(
