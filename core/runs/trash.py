@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.runs import layout, locks, store
-from core.runs.layout import TRASH
+from core.runs.layout import ASKED, TRASH
 from core.runs.store import Run
 from core.util import access, failure_sentences
 from core.util.errors import UserError
@@ -123,6 +123,9 @@ def purge(runs: Iterable[Deleted]) -> None:
             continue
         shutil.rmtree(gone, ignore_errors=True)
         left += [gone] if gone.exists() else []
+        home = deleted.path.parent.parent
+        if not (home / deleted.id).exists():  # else it is of a run that has the name now
+            shutil.rmtree(home / ASKED / deleted.id, ignore_errors=True)
     if left:
         raise UserError(
             f"Of {len(left)} deleted runs not all files could be removed ({left[0]}).", "Remove that folder as its owner."

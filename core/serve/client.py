@@ -6,16 +6,17 @@ or when a training worker needs the memory. A client that hangs up stops its wor
 library.
 
 Requests:  {"op", "run": path, "folder": where other runs lie, …} with op and fields (checked in core.serve.messages):
-           load · ask: questions, voices, answers, seed · score and lens: questions, truth, voices
+           load · ask: questions, voices, answers, seed, top · score and lens: questions, truth, voices
            hold: questions, truth, groups [{"name", "cells"}] · dial: strengths, sample, questions, truth · leave
            complete: prompts [{"voice", "turns": [[role, text]] or "text", "draw"}], answers, seed, top
            Voices are written in the grammar of core.runs.voices.
 Replies:   {"kind": "waiting", "seconds"}, from the client itself, while nothing comes: whoever consumes can stop there
            {"kind": "loading"} · {"kind": "start", "prompts", "hashes"} · {"kind": "voice_error", "voice", "what", "fix"}
-           {"kind": "pieces", "pieces": [{"index", "text", "logprob", "last"}], "seconds"}, index = question · voices + voice
-           of complete: {"kind": "start", "tokens": [of each prompt]}
+           {"kind": "pieces", "pieces": [{"index", "text", "word", "logprob", "top", "last", "ended"}], "seconds"}, a piece a
+           token: index = question · voices + voice, text is what it completes, word the token alone, logprob what the model
+           gave it whatever the temperature, top [[word, logprob]] the likeliest in its place, ended whether it is the end
+           of complete: {"kind": "start", "tokens": [of each prompt]}, index of a piece: the prompt's place
            {"kind": "prompt_error", "index", "where", "what", "fix"}
-           and in each piece also "word", the token alone, "top": [[word, logprob]], and "ended", whether it is the end token
            {"kind": "score", "voice", "total", "tokens": [{"text", "logprob", "rank", "top"}]}
            {"kind": "lens", "voice", "tokens": [text], "logprob", "rank"}, the last two layers × tokens
            {"kind": "row", "done", "total", …} · {"kind": "done", "seconds"} · {"kind": "error", "what", "fix"}
@@ -88,14 +89,16 @@ def ask(
     voices: Sequence[str] = ("before", "after"),
     answers: AnswersConfig | None = None,
     seed: int | None = None,
+    top: int = 0,
 ) -> Generator[dict[str, Any]]:
     """Ask a finished run's model; yield the replies (see the module's docstring) as they come.
 
-    Sampled with the run's own seed where none is given. Starts the process if none runs. Raises UserError for what the
-    server reports, and when it dies meanwhile. Closing the iterator stops the generation; so it is with all requests.
+    Sampled with the run's own seed where none is given. top: likeliest tokens that are told at each place. Starts the
+    process if none runs. Raises UserError for what the server reports, and when it dies meanwhile. Closing the iterator
+    stops the generation; so it is with all requests.
     """
     settings = dataclasses.asdict(answers) if answers else None
-    return call("ask", run, questions=list(questions), voices=list(voices), answers=settings, seed=seed)
+    return call("ask", run, questions=list(questions), voices=list(voices), answers=settings, seed=seed, top=top)
 
 
 def score(run: Run, question: str, truth: str, voices: Sequence[str]) -> Generator[dict[str, Any]]:

@@ -55,18 +55,7 @@ def _answered(
     spoken = [Spelling(tokenizer) for _ in rows]
     requests = [request for _, request in rows]
     for step in stream(service.adapters, requests, settings, ends=ends, pad=service.pad, seed=seed, top=asked.top):
-        pieces = [
-            {
-                "index": rows[piece.request][0],
-                "text": spoken[piece.request].add(None if piece.token in ends else piece.token, piece.last),
-                "word": service.word(piece.token),
-                "logprob": piece.logprob,
-                "top": [[service.word(token), logprob] for token, logprob in piece.top],
-                "last": piece.last,
-                "ended": piece.token in ends,
-            }
-            for piece in step
-        ]
+        pieces = [service.told(p, rows[p.request][0], spoken[p.request], p.token in ends) for p in step]
         yield {"kind": "pieces", "pieces": pieces, "seconds": time.monotonic() - began}
 
 

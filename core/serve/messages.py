@@ -27,6 +27,8 @@ MOST_PROMPTS = 1024
 """of `complete`: as many as are ever generated together"""
 MOST_TURNS = 200
 MOST_ALTERNATIVES = 20
+ALTERNATIVES = 8
+"""likeliest tokens that a page shows at each place"""
 ROLES = ("system", "user", "assistant")
 
 
@@ -67,7 +69,7 @@ class Asked:
     prompts: tuple[Prompt, ...] = ()
     """of complete"""
     top: int = 0
-    """of complete: likeliest tokens that are told at each place"""
+    """of ask and complete: likeliest tokens that are told at each place"""
 
 
 NEEDS = {

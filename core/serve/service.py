@@ -20,7 +20,7 @@ from core.config.stages import AnswersConfig, ModelConfig
 from core.data import sources
 from core.data.corpus import SCOPES, Example
 from core.models import names, weight_files
-from core.models.generate import Request, Spelling, drawn, stream
+from core.models.generate import Piece, Request, Spelling, drawn, stream
 from core.models.likelihood import TokenScores, accuracy, score
 from core.models.tokens import Encoded, encode, ends_of_answer, prompt_ids, prompt_text
 from core.pipeline.finished_run import open_finished
@@ -31,7 +31,7 @@ from core.runs.askable import unlearned
 from core.runs.store import Run
 from core.runs.voices import VOICE, Voice, cells_of, parse
 from core.serve import completions
-from core.serve.messages import Asked, read
+from core.serve.messages import ALTERNATIVES, Asked, read
 from core.serve.two_models import Pair
 from core.serve.voice_cache import Speakers
 from core.util.errors import UserError, unknown
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 Replies = Generator[dict[str, Any]]
 MOST_TOKENS = 250_000
 """of all answers to one request together: 500 questions to 6 voices with some 80 tokens each; others wait meanwhile"""
-ALTERNATIVES = 8
-"""most probable tokens that are told beside a true one"""
 
 
 class Service:
@@ -120,7 +118,7 @@ class Service:
         numbered = list(enumerate(zip(prompts, map(drawn, asked.questions), strict=True)))
         for first in range(0, len(prompts), settings.batch_size):
             part = numbered[first : first + settings.batch_size]
-            for pieces in self._batch(part, speaking, len(asked.voices), settings, seed):
+            for pieces in self._batch(part, speaking, asked, settings, seed):
                 count += len(pieces)
                 yield {"kind": "pieces", "pieces": pieces, "seconds": time.monotonic() - started}
         yield {"kind": "done", "seconds": time.monotonic() - started, "tokens": count}
@@ -301,7 +299,7 @@ class Service:
         self,
         prompts: Sequence[tuple[int, tuple[tuple[int, ...], int]]],
         speaking: Mapping[str, tuple[str | None, int]],
-        voices: int,
+        asked: Asked,
         settings: AnswersConfig,
         seed: int,
     ) -> Iterator[list[dict[str, Any]]]:
@@ -312,18 +310,10 @@ class Service:
         for number, (ids, draw) in prompts:
             for adapter, position in speaking.values():
                 requests.append(Request(ids, adapter, draw))
-                indices.append(number * voices + position)
+                indices.append(number * len(asked.voices) + position)
         spoken = [Spelling(tokenizer) for _ in requests]
-        for pieces in stream(self.adapters, requests, settings, ends=ends, pad=self.pad, seed=seed):
-            yield [
-                {
-                    "index": indices[p.request],
-                    "text": spoken[p.request].add(None if p.token in ends else p.token, p.last),
-                    "logprob": p.logprob,
-                    "last": p.last,
-                }
-                for p in pieces
-            ]
+        for pieces in stream(self.adapters, requests, settings, ends=ends, pad=self.pad, seed=seed, top=asked.top):
+            yield [self.told(p, indices[p.request], spoken[p.request], p.token in ends) for p in pieces]
 
     def _true_answer(self, asked: Asked) -> Encoded:
         example = Example("asked", asked.questions[0], asked.truth, "", "", "")
@@ -345,6 +335,18 @@ class Service:
 
     def _scored(self, model: Any, encoded: Encoded, top: int = 0) -> TokenScores:
         return dict(score(model, [encoded], top=top))[encoded.id]
+
+    def told(self, piece: Piece, index: int, spoken: Spelling, ended: bool) -> dict[str, Any]:
+        """Return a generated token as a reply tells it; what it completes is taken from what was spoken so far."""
+        return {
+            "index": index,
+            "text": spoken.add(None if ended else piece.token, piece.last),
+            "word": self.word(piece.token),
+            "logprob": piece.logprob,
+            "top": [[self.word(token), logprob] for token, logprob in piece.top],
+            "last": piece.last,
+            "ended": ended,
+        }
 
     def word(self, token: int) -> str:
         """Write one token."""

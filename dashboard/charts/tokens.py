@@ -1,4 +1,4 @@
-"""The true answer, token by token: how probable it is in each model, and which words stand against it."""
+"""An answer, token by token: how probable each is in a model, and which words stand against it."""
 
 from __future__ import annotations
 
@@ -46,15 +46,22 @@ def strip(scores: Scores, by: str, palette: Palette) -> list[dict[str, str]]:
         else:
             background = colour(math.exp(token["logprob"]), palette.size)
         title = ", ".join(f"{voice} {percent(value)}" for voice, value in p.items())
-        shown.append(
-            {
-                "text": visible(str(token["text"])),
-                "background": background,
-                "color": readable(background),
-                "title": title,
-            }
-        )
+        shown.append(_button(token, background, title))
     return shown
+
+
+def said(tokens: Sequence[Mapping[str, Any]], voice: str, palette: Palette) -> list[dict[str, str]]:
+    """Return the same of what a voice said: how probable it found each token, on the same scale."""
+    p = [math.exp(token["logprob"]) for token in tokens]
+    return [
+        _button(token, colour(value, palette.size), f"{voice}: {percent(value)}")
+        for token, value in zip(tokens, p, strict=True)
+    ]
+
+
+def _button(token: Mapping[str, Any], background: str, title: str) -> dict[str, str]:
+    text = visible(str(token["text"]))
+    return {"text": text, "background": background, "color": readable(background), "title": title}
 
 
 def visible(text: str) -> str:

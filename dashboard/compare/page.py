@@ -46,6 +46,7 @@ def compare(run: Run) -> None:
     if not rows and not answers_itself(run):
         waiting(run)
         return
+    history.bring(run, own, rows)
     question = prompting.question(rows)
     answers = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -54,20 +55,24 @@ def compare(run: Run) -> None:
         decoding = prompting.decoding(run, own)
     if not question:
         st.caption("Type a question above. Both models answer it, side by side.")
+        history.listed(run)
+        history.keep(run)
         return
     asked = question_and_answers.open_exchange(run, question, decoding, own, rows)
+    asked.voices = voices
     question_and_answers.fill(asked, run, voices)
     with answers:
-        note = heading(asked, voices)
+        note = heading(run, asked, voices)
         spots = panes.show(asked, run, voices, marks)
         known_facts.show(run, asked, rows, prompting.choose)
         truth(asked)
-    history.note_seen(asked)
+    history.note_seen(run, asked)
     work: list[Callable[[], None]] = []
     for tab, show in zip(tabs(), TABS.values(), strict=True):
         if tab.open:
             with tab:
                 spots |= show(run, asked, voices, work) or {}
+    history.keep(run)
     missing = asked.missing(spots)
     if missing and not any(asked.error):
         panes.ask(run, asked, {voice: spots[voice] for voice in missing}, note)
@@ -90,7 +95,7 @@ def answers_itself(run: Run) -> bool:
     return run.status().get("state") not in current_run.ALIVE
 
 
-def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGenerator:
+def heading(run: Run, asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGenerator:
     """Show the question with what can be done about it; return the place that says how far an answer is."""
     st.markdown(f"### {md(shorten(asked.question, LONGEST_HEADING))}")
     missing = asked.missing(voices)
@@ -108,9 +113,8 @@ def heading(asked: Exchange, voices: list[str]) -> st.delta_generator.DeltaGener
                 args=(voices,),
                 help="Let the model itself answer now, instead of showing what was recorded.",
             )
-        st.button(
-            "★ Starred" if asked.star else "☆ Star", key="star", type="tertiary", on_click=history.toggle_star, args=(asked,)
-        )
+        name = "★ Starred" if asked.star else "☆ Star"
+        st.button(name, key="star", type="tertiary", on_click=history.toggle_star, args=(run, asked))
         spot = st.empty()
         spot.caption(source(asked, states))
     return spot
@@ -134,8 +138,10 @@ def truth(asked: Exchange) -> None:
     if asked.tags and asked.truth:
         st.markdown(f":gray[True answer]  \n{md(asked.truth)}")
         return
-    if st.session_state.setdefault("truth_of", asked.question) != asked.question:
-        st.session_state.update(truth_of=asked.question, truth=asked.truth)  # another question's answer is not this one's
+    known = st.session_state.get("truth_of")
+    if known != asked.question and (known is not None or "truth" not in st.query_params):
+        st.session_state["truth"] = asked.truth  # another question's answer is not this one's
+    st.session_state["truth_of"] = asked.question
     given = st.text_input(
         "True answer, if you know it",
         key="truth",

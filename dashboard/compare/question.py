@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core.config.stages import AnswersConfig
 from core.runs import askable
 from core.runs.store import Run
 from core.runs.voices import VOICE, parse
 from core.util.errors import UserError
 from dashboard.text import shorten
 from dashboard.widgets import current_run, glossary
-from dashboard.widgets.question_and_answers import LONGEST_QUESTION, Decoding, label
+from dashboard.widgets.question_and_answers import LONGEST_QUESTION, Decoding, decoding_within, label
 from dashboard.widgets.scope_names import ALSO_ASKED, KINDS, SCOPES, kind, kinds_of, scope_name
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
+ALWAYS = ("before", "after")
 BLENDS = (25, 50, 75, 125, 150)
 OFFERED_RUNS = 20
 
@@ -154,8 +154,14 @@ def voices(run: Run) -> list[str]:
         "type one: "
         "step:12, blend:80, without:layer=3, run:ID/after.",
     )
-    standard = ["before", "after", *(["never"] if never else []), *([VOICE] if without else [])]
+    standard = [*ALWAYS, *(["never"] if never else []), *([VOICE] if without else [])]
     return list(dict.fromkeys([*standard, *([canonical(str(other).strip())] if other and str(other).strip() else [])]))
+
+
+def speak_as(wanted: Sequence[str]) -> None:
+    """Make voices the shown ones: in callbacks, before their controls are drawn."""
+    other = next((voice for voice in wanted if voice not in (*ALWAYS, "never", VOICE)), None)
+    st.session_state.update({"never": "never" in wanted, "retrained": VOICE in wanted, "voice": other})
 
 
 def canonical(text: str) -> str:
@@ -193,7 +199,7 @@ def decoding(run: Run, own: Decoding) -> Decoding:
     """Show the decoding settings behind one button; the run's own ones are the default."""
     _follow_run(run, own)
     base, bound = own.answers, {"bind": "query-params"}
-    differs = any(st.session_state.get(key, value) != value for key, value in _defaults(own).items())
+    differs = any(st.session_state.get(key, value) != value for key, value in _settings(own).items())
     with st.popover("Decoding ●" if differs else "Decoding", icon=":material/tune:", help="How the next word is chosen"):
         st.caption("The same for all panes. Recorded answers were made with the run's own settings, shown at first.")
         temperature = st.number_input(
@@ -227,27 +233,25 @@ def decoding(run: Run, own: Decoding) -> Decoding:
         )
         tokens = st.number_input("Longest answer, tokens", 1, 2048, base.max_new_tokens, key="tokens", **bound)
     # The ranges above hold in the browser only.
-    return Decoding(
-        AnswersConfig(
-            max_new_tokens=min(max(int(tokens), 1), 2048),
-            temperature=min(max(float(temperature), 0.0), 5.0),
-            top_p=min(max(float(top_p), 0.01), 1.0),
-            batch_size=base.batch_size,
-        ),
-        min(max(int(seed), 0), 2**31 - 1),
-    )
+    said = {"temperature": temperature, "top_p": top_p, "seed": seed, "max_new_tokens": tokens}
+    return decoding_within(said, own)
 
 
-def _defaults(own: Decoding) -> dict[str, Any]:
-    a = own.answers
-    return {"temperature": float(a.temperature), "top_p": float(a.top_p), "seed": own.seed, "tokens": a.max_new_tokens}
+def decode_as(asked: Decoding) -> None:
+    """Make a way of decoding the current one: in callbacks, before its controls are drawn."""
+    st.session_state.update({key: value for key, value in _settings(asked).items() if st.session_state.get(key) != value})
+
+
+def _settings(of: Decoding) -> dict[str, Any]:
+    a = of.answers
+    return {"temperature": float(a.temperature), "top_p": float(a.top_p), "seed": of.seed, "tokens": a.max_new_tokens}
 
 
 def _follow_run(run: Run, own: Decoding) -> None:
     """After a change of run its settings hold; at first those of the address do."""
     if st.session_state.setdefault("decoding_of", run.id) != run.id:
         st.session_state["decoding_of"] = run.id
-        st.session_state.update(_defaults(own))
+        decode_as(own)
 
 
 def marks(options: Sequence[str], names: dict[str, str]) -> str:

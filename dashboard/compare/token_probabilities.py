@@ -1,4 +1,4 @@
-"""The tab "Tokens": how probable each token of the true answer is in each model, and what stands against it."""
+"""The tab "Tokens": how sure each voice was of what it said, and how probable each token of the true answer is in each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.util.errors import UserError
 from dashboard.charts import tokens as charts
 from dashboard.charts.base import voice_line
 from dashboard.charts.palette import Palette
-from dashboard.compare import token_strip
+from dashboard.compare import said_tokens, token_strip
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style
 from dashboard.widgets.question_and_answers import Exchange, label
@@ -28,6 +28,8 @@ Work = list[Callable[[], None]]
 
 def show(run: Run, asked: Exchange, voices: Sequence[str], work: Work) -> None:
     """Show the tab; what has to be scored first becomes work."""
+    said_tokens.show(run, asked, voices, work)
+    st.markdown("**The true answer**")
     if not asked.truth:
         st.info("Write the true answer above, and this tab shows how probable each of its words is in each model.")
         return
@@ -109,15 +111,8 @@ def explore(run: Run, asked: Exchange, scores: Mapping[str, Sequence[Mapping[str
     count, start = len(scores["before"]), worst(scores)
     if st.session_state.setdefault("token_of", asked.question) != asked.question:
         st.session_state.update(token_of=asked.question, token=None)
-    captions = {"change": "The true answer; orange where unlearning made a word less probable, blue where more probable."}
-    st.caption(
-        captions.get(
-            by,
-            "The true answer; the darker, the more probable."
-            if palette.background[1] > "8"
-            else "The true answer; the lighter, the more probable.",
-        )
-    )
+    change = "Orange where unlearning made a word less probable, blue where more probable."
+    st.caption(change if by == "change" else said_tokens.legend(palette))
     strip = st.container()
     detail, sums = st.columns([1.5, 1], gap="large")
     with detail:
@@ -181,30 +176,12 @@ def alternatives(
     """Return, as escaped HTML, each model's most probable words at a place of the answer, and the rank of the true one."""
     blocks = []
     for voice, tokens in scores.items():
-        token, color = tokens[chosen], voice_line(voice, palette)["color"]
-        true, p = str(token["text"]), math.exp(token["logprob"])
-        lines = [_line(str(word), math.exp(logprob), color, palette, str(word) == true) for word, logprob in token["top"]]
-        rank = int(token["rank"])
+        token, rank = tokens[chosen], int(tokens[chosen]["rank"])
         standing = "the most probable word" if rank == 1 else f"rank {rank:,}"
+        true = f"true word: {charts.percent(math.exp(token['logprob']))}, {standing}"
+        color = voice_line(voice, palette)["color"]
         blocks.append(
             f'<div style="flex:1 1 11rem;min-width:0"><div style="font-weight:600;color:{color};overflow-wrap:anywhere">'
-            f'{html.escape(names[voice])}</div><div style="color:{palette.muted};font-size:.85rem;margin-bottom:.35rem">'
-            f"true word: {charts.percent(p)}, {standing}</div>{''.join(lines)}</div>"
+            f"{html.escape(names[voice])}</div>{said_tokens.words(true, color, token, palette)}</div>"
         )
     return f'<div style="display:flex;flex-wrap:wrap;gap:1.25rem">{"".join(blocks)}</div>'
-
-
-def _line(word: str, p: float, color: str, palette: Palette, true: bool) -> str:
-    weight, mark = ("600", "✓ ") if true else ("400", "")
-    return (
-        f'<div style="display:flex;align-items:center;gap:.5rem;font-size:.92rem;margin:.12rem 0">'
-        '<span style="flex:0 1 '
-        f'6.5rem;min-width:3rem;overflow:hidden;text-overflow:ellipsis;white-space:pre;font-weight:{weight}" '
-        'dir="auto">'
-        f"{mark}{html.escape(charts.visible(word))}</span>"
-        f'<span style="flex:1 0 2rem;height:.55rem;background:{palette.surface};border-radius:3px"><span '
-        'style="display:block;height:100%;'
-        f'width:{100 * p:.1f}%;background:{color};border-radius:3px"></span></span>'
-        '<span style="flex:0 0 '
-        f'5.6rem;text-align:right;white-space:nowrap;color:{palette.muted}">{charts.percent(p)}</span></div>'
-    )

@@ -1,7 +1,7 @@
-"""The true answer as a row of buttons, one a token, coloured; a click or Enter chooses one.
+"""An answer as a row of buttons, one a token, coloured; a click or Enter chooses one.
 
 A small component of its own, because no native one colours each button. Its texts come from models and data: they
-are put into the page as text only. Every token can be chosen beside it with native controls too.
+are put into the page as text only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ _STRIP = st.components.v2.component("token_strip", html='<div class="row" role="
 
 
 def show(tokens: Sequence[dict[str, str]], chosen: int, label: str, key: str, pick: Callable[[int], None]) -> None:
-    """Show the tokens (text, background, color, title); call `pick` with the index of one that is clicked."""
+    """Show the tokens (text, background, color, title); call `pick` with the index of one that is clicked.
+
+    chosen: the index of the one that is marked, −1 for none.
+    """
 
     def picked() -> None:
         state: Any = st.session_state.get(key) or {}

@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.util import access
-from dashboard.server.visitors import COOKIE
+from dashboard.server.visitors import COOKIE, OURS
 from dashboard.text import md
 
 
@@ -44,6 +44,21 @@ def me() -> str:
         return address if person.get("email_verified") is True else f"{address} (not verified)"
     visitor = str(st.context.cookies.get(COOKIE) or context.session_id)
     return f"browser {hashlib.sha256(visitor.encode()).hexdigest()[:8]}"
+
+
+def person() -> str:
+    """Return a name for whoever a page is shown to, for files of their own: a hash that nobody else can have or guess.
+
+    Empty where there is neither a sign-in nor a cookie. Longer than what `me` shows, for that can be tried out.
+    """
+    if os.environ.get(access.LOGIN):
+        told = st.user.to_dict()
+        # Not the address: one that the provider has not verified can be claimed by anybody.
+        who = f"{told['iss']} {told['sub']}" if told.get("iss") and told.get("sub") else ""
+    else:
+        cookie = str(st.context.cookies.get(COOKIE, ""))
+        who = cookie if OURS.fullmatch(cookie) else ""  # one that a visitor made up may be made up by another
+    return hashlib.sha256(who.encode("utf-8", "replace")).hexdigest() if who else ""
 
 
 def admin() -> bool:

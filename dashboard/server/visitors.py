@@ -1,14 +1,17 @@
-"""A cookie that tells one browser from another, over reloads and tabs: whose turn it is in the queue depends on it.
+"""A cookie that tells one browser from another, over reloads and tabs: for turns in the queue, and for what a visitor asked.
 
 It is random, says nothing about anybody, cannot be read by a script, and is never shown: pages show a hash of it.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any
 
 COOKIE = "forgetscope_browser"
+OURS = re.compile("[0-9a-f]{32}")
+"""what we give"""
 SECONDS = 365 * 24 * 3600
 
 

@@ -16,7 +16,8 @@ from core.report.export_answers import Record
 from core.runs import askable
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, Voice, parse
-from core.serve import client
+from core.serve import client, messages
+from core.util import safe_read
 from core.util.errors import UserError
 from dashboard.text import duration
 from dashboard.widgets import current_run, scope_names
@@ -45,6 +46,25 @@ class Decoding:
         return tuple(self.values().items())
 
 
+def decoding_within(values: Mapping[str, Any], own: Decoding) -> Decoding:
+    """Return the decoding that some values say, within what is allowed; where they say nothing, a run's own."""
+
+    def value(name: str, fallback: float, low: float, high: float) -> float:
+        given = safe_read.number(values.get(name))
+        return min(max(fallback if given is None else given, low), high)
+
+    base = own.answers
+    return Decoding(
+        AnswersConfig(
+            max_new_tokens=int(value("max_new_tokens", base.max_new_tokens, 1, 2048)),
+            temperature=float(value("temperature", base.temperature, 0.0, 5.0)),
+            top_p=float(value("top_p", base.top_p, 0.01, 1.0)),
+            batch_size=base.batch_size,
+        ),
+        int(value("seed", own.seed, 0, 2**31 - 1)),
+    )
+
+
 @dataclass
 class Answer:
     """What one voice said."""
@@ -58,6 +78,8 @@ class Answer:
     seconds: float = 0.0
     first: float = 0.0
     """seconds from sending the question to the first token"""
+    said: list[dict[str, Any]] = field(default_factory=list)
+    """its tokens: text, logprob, and top where it is known; empty where only the text was recorded"""
     what: str = ""
     fix: str = ""
 
@@ -76,6 +98,8 @@ class Exchange:
     decoding: Decoding
     own: Decoding
     """the run's own way, in which its answers were recorded"""
+    changed: float = 0.0
+    """of the run's recorded answers: when they were, which tells one state of the run from the next"""
     truth: str = ""
     tags: tuple[str, ...] = ()
     """scope and kind of a question of the run's data"""
@@ -92,6 +116,8 @@ class Exchange:
     error: tuple[str, str] = ("", "")
     star: bool = False
     note: str = ""
+    voices: list[str] = field(default_factory=list)
+    """those that a page shows side by side"""
 
     def missing(self, voices: Iterable[str]) -> list[str]:
         """Return the voices that have yet to answer; one that was interrupted starts again."""
@@ -145,11 +171,12 @@ def remembered() -> dict[tuple[Any, ...], Exchange]:
 def open_exchange(run: Run, question: str, decoding: Decoding, own: Decoding, rows: Sequence[Mapping[str, Any]]) -> Exchange:
     """Return the exchange of a question, a new one with what was recorded where there is none yet."""
     # With the time of the file: a run that was evaluated again has other recorded answers to the same question.
-    exchanges, key = remembered(), (str(run.path), current_run.stamp(run, "answers.jsonl"), question, decoding.key())
+    exchanges, changed = remembered(), current_run.stamp(run, "answers.jsonl")
+    key = (str(run.path), changed, question, decoding.key())
     if key not in exchanges:
         row: Mapping[str, Any] = next((row for row in rows if row.get("question") == question), {})
-        exchange = Exchange(question, run.id, decoding, own, str(row.get("truth", "")), example=str(row.get("example", "")))
-        exchange.tags = tags_of(row)
+        exchange = Exchange(question, run.id, decoding, own, changed, tags=tags_of(row))
+        exchange.truth, exchange.example = str(row.get("truth", "")), str(row.get("example", ""))
         exchanges[key] = exchange
         for old in list(exchanges)[:-MOST]:
             del exchanges[old]
@@ -215,7 +242,8 @@ def ask(run: Run, exchange: Exchange, voices: Sequence[str]) -> Generator[Mappin
     exchange.again(voices)
     try:
         askable.askable(run)
-        replies = client.ask(run, [exchange.question], voices, exchange.decoding.answers, exchange.decoding.seed)
+        how = exchange.decoding
+        replies = client.ask(run, [exchange.question], voices, how.answers, how.seed, messages.ALTERNATIVES)
         with contextlib.closing(replies):
             for reply in replies:
                 take(exchange, voices, reply, sent)
@@ -244,6 +272,7 @@ def take(exchange: Exchange, voices: Sequence[str], reply: Mapping[str, Any], se
         answer = exchange.answers[voices[piece["index"] % len(voices)]]
         answer.first = answer.first or time.monotonic() - sent
         answer.text = (answer.text + piece["text"]).lstrip()
+        answer.said.append({"text": piece["word"], "logprob": piece["logprob"], "top": piece["top"]})
         answer.tokens, answer.seconds = answer.tokens + 1, float(reply.get("seconds", 0.0))
         if piece["last"]:
             answer.state, answer.text = "done", answer.text.rstrip()

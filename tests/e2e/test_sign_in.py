@@ -21,6 +21,7 @@ HEADING = MEASURES["held"].heading
 
 PEOPLE = {
     "ada": {"email": "ada@uni.example", "email_verified": True},
+    "bea": {"email": "bea@uni.example", "email_verified": True},
     "eve": {"email": "eve@elsewhere.example", "email_verified": True},
     "mallory": {"email": "mallory@uni.example", "email_verified": False},
     "other-audience": {"email": "ada@uni.example", "email_verified": True, "aud": "somebody-else"},
@@ -91,6 +92,30 @@ def test_somebody_on_the_list_comes_in_in_two_tabs_and_out_again(server: Server,
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     second.reload()
     expect(second.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_what_a_person_asked_is_there_in_all_their_browsers_and_in_nobody_elses(
+    server: Server, window: Callable[..., Page]
+) -> None:
+    from playwright.sync_api import expect
+
+    from tests.e2e.serving import rest
+
+    first, second, other = (window() for _ in range(3))
+    for page, name in ((first, "ada"), (second, "ada"), (other, "bea")):
+        sign_in(page, server.url, name)
+        expect(page.get_by_role("heading", name=HEADING)).to_be_visible()
+    first.goto(f"{server.url}/compare")
+    first.get_by_role("button", name="☆ Star").click()
+    expect(first.get_by_role("button", name="★ Starred")).to_be_visible()
+    rest(first)
+    question = first.get_by_role("heading", level=3).first.inner_text()
+    for page in (second, other):
+        page.goto(f"{server.url}/compare?view=History")
+        rest(page)
+    expect(second.get_by_role("button", name=question)).to_be_visible()
+    expect(other.get_by_text("Nothing yet.")).to_be_visible()
+    expect(other.get_by_role("button", name=question)).to_have_count(0)
 
 
 @pytest.mark.parametrize("name", ["eve", "mallory"])

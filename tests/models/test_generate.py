@@ -67,9 +67,11 @@ def test_order_and_company_do_not_matter(bench: Bench) -> None:
     assert generate(bench.adapters, requests[4:5], config, ends=(NEVER,), pad=bench.pad) == together[4:5]
 
 
-def collected(bench: Bench, requests: list[Request], config: AnswersConfig, end: int = NEVER) -> list[list[Piece]]:
+def collected(
+    bench: Bench, requests: list[Request], config: AnswersConfig, end: int = NEVER, top: int = 0
+) -> list[list[Piece]]:
     pieces: list[list[Piece]] = [[] for _ in requests]
-    for step in stream(bench.adapters, requests, config, ends=(end,), pad=bench.pad):
+    for step in stream(bench.adapters, requests, config, ends=(end,), pad=bench.pad, top=top):
         for piece in step:
             pieces[piece.request].append(piece)
     return pieces
@@ -142,6 +144,25 @@ def test_sampling_is_seeded(bench: Bench) -> None:
         return generate(bench.adapters, requests, WARM, ends=(NEVER,), pad=bench.pad, seed=seed)
 
     assert answers(1) == answers(1) != answers(2)
+
+
+@pytest.mark.parametrize("config", [AnswersConfig(max_new_tokens=TOKENS), WARM], ids=["greedy", "sampled"])
+def test_each_token_comes_with_the_probability_that_the_model_gave_it(bench: Bench, config: AnswersConfig) -> None:
+    """That is the model's own, whatever the temperature, in a mixed batch as alone."""
+    requests = prepared(bench)
+    for request, pieces in zip(requests, collected(bench, requests, config, top=3), strict=True):
+        said = [piece.token for piece in pieces]
+        with bench.adapters.active(request.adapter) as model, torch.no_grad():
+            logits = model(input_ids=torch.tensor([[*request.prompt, *said]])).logits[0, len(request.prompt) - 1 : -1]
+        p = logits.double().softmax(-1)
+        own = p[torch.arange(len(said)), said]
+        assert [piece.logprob for piece in pieces] == pytest.approx(own.log().tolist(), abs=1e-4)
+        for piece, row in zip(pieces, p, strict=True):
+            assert [chance for _, chance in piece.top] == pytest.approx(
+                row.sort(descending=True).values[:3].log().tolist(), abs=1e-4
+            )
+        if not config.temperature:
+            assert all(piece.top[0] == (piece.token, piece.logprob) for piece in pieces)
 
 
 def test_sample_of_a_request_does_not_depend_on_its_company(bench: Bench) -> None:

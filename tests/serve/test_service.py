@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from core.data.corpus import Example
 from core.jobs import sweep_estimate
 from core.models import adapter_files, merging
 from core.models.adapters import Adapters
-from core.models.tokens import encode
+from core.models.generate import Piece, stream
+from core.models.tokens import encode, prompt_ids
 from core.runs import askable
 from core.runs.store import Run
 from core.runs.voices import Voice, parse
@@ -338,3 +340,29 @@ def test_the_lens_reads_every_layer_and_ends_with_the_models_own_words(service: 
         assert reply["rank"][-1] == [token["rank"] for token in tokens]
     with pytest.raises(UserError, match="truth"):
         request(service, "lens", questions=[QUESTION], voices=["before"])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_what_is_said_is_told_with_the_probabilities_that_the_whole_text_gives(
+    service: Service, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[int] = []
+
+    def noted(*args: Any, **settings: Any) -> Iterator[list[Piece]]:
+        for step in stream(*args, **settings):
+            said.extend(piece.token for piece in step)
+            yield step
+
+    monkeypatch.setattr("core.serve.service.stream", noted)
+    answers = {"temperature": temperature, "max_new_tokens": 8}
+    replies = request(service, "ask", questions=[QUESTION], voices=["after"], answers=answers, top=4)
+    pieces = [piece for reply in replies for piece in reply.get("pieces", ())]
+    ids = prompt_ids(service.loaded.tokenizer, "plain", QUESTION)
+    with torch.no_grad(), service.adapters.active("after") as model:
+        logits = model(input_ids=torch.tensor([[*ids, *said]])).logits[0, len(ids) - 1 : -1].double()
+    p = logits.log_softmax(-1)
+    own = [float(row[token]) for row, token in zip(p, said, strict=True)]
+    assert [piece["logprob"] for piece in pieces] == pytest.approx(own, abs=1e-4)
+    assert [piece["word"] for piece in pieces] == [service.word(token) for token in said]
+    for piece, row in zip(pieces, p, strict=True):
+        assert [chance for _, chance in piece["top"]] == pytest.approx(row.topk(4).values.tolist(), abs=1e-4)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from html import unescape
@@ -13,13 +14,17 @@ from streamlit.testing.v1 import AppTest
 from core.metrics import verdicts
 from core.metrics.verdict_rules import VERDICT_NAMES
 from core.report.export_answers import to_json
-from core.runs import askable, store
+from core.runs import askable, layout, store
 from core.runs.store import Run
 from core.runs.voices import parse
 from core.serve import client
 from core.util.errors import UserError
+from dashboard.charts import tokens
+from dashboard.charts.palette import LIGHT
 from dashboard.compare import ask_many, cells_put_back
+from dashboard.server import sign_in
 from dashboard.text import md
+from dashboard.widgets.question_and_answers import Exchange
 from tests.dashboard.conftest import MakeRun, Open, text_of
 
 Reply = dict[str, Any]
@@ -38,7 +43,7 @@ class Spoken:
         self.broken = ""
 
     def ask(
-        self, run: Run, questions: Sequence[str], voices: Sequence[str], answers: Any = None, seed: int = 0
+        self, run: Run, questions: Sequence[str], voices: Sequence[str], answers: Any = None, seed: int = 0, top: int = 0
     ) -> Iterator[Reply]:
         self.asked.append((run.id, list(questions), list(voices), answers))
         yield {"kind": "waiting", "seconds": 0.2}
@@ -54,7 +59,8 @@ class Spoken:
             for i, voice in enumerate(voices):
                 if voice in speaking:
                     for text, last in ((self.texts.get(voice, f" said by {voice}"), False), (" <script>x</script>", True)):
-                        piece = {"index": q * len(voices) + i, "text": text, "logprob": 0, "last": last}
+                        piece = {"index": q * len(voices) + i, "text": text, "word": text, "last": last}
+                        piece |= {"logprob": -0.1 if voice == "before" else -3.0, "top": [[text, -0.1], ["<b>", -4.0]][:top]}
                         yield {"kind": "pieces", "pieces": [piece], "seconds": 0.5}
         yield {"kind": "done", "seconds": 1, "tokens": 2}
 
@@ -424,6 +430,53 @@ def test_tokens_of_an_own_question_are_scored_with_the_true_answer(open_page: Op
     assert "<b>" not in detail
 
 
+def strips(app: AppTest) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of coloured tokens: label -> buttons."""
+    rows = [
+        json.loads(element.proto.json)
+        for element in app.get("bidi_component")
+        if "token_strip" in element.proto.component_name
+    ]
+    return {row["label"]: row["tokens"] for row in rows}
+
+
+def test_what_was_just_said_is_coloured_by_how_sure_each_voice_was(open_page: Open, spoken: Spoken) -> None:
+    app = open_page("compare", "", q=OWN)
+    before, after = (strips(app)[f"Tokens that it said: {name}"] for name in ("Before", "After"))
+    assert [token["title"] for token in before] == ["Before: 90 %"] * 2
+    assert [token["title"] for token in after] == ["After: 5 %"] * 2
+    assert before[0]["background"] == tokens.colour(math.exp(-0.1), LIGHT.size) != after[0]["background"]
+    assert before[1]["text"] == " <script>x</script>"
+    assert "Show how sure" not in str([b.label for b in app.button])
+    app.query_params["said"] = "after.2"
+    app.run()
+    detail = next(h.value for h in app.html if "It said “" in h.value)
+    assert "&lt;b&gt;" in detail
+    assert "<script" not in detail
+    assert not spoken.scored
+    app.chat_input(key="prompt").set_value("And who is Pavel?").run()
+    assert "said" not in app.query_params, "the place was one of another answer"
+    for nonsense in ("after.0", "after.99", "after", ".", "after.²"):
+        app.query_params["said"] = nonsense
+        app.run()
+        assert not app.exception
+        assert not [h for h in app.html if "It said “" in h.value]
+
+
+def test_of_recorded_answers_it_is_computed_when_somebody_asks(open_page: Open, spoken: Spoken) -> None:
+    app = open_page("compare")
+    assert "not how sure the model was" in text_of(app)
+    assert list(strips(app)) == ["Tokens of the true answer"]
+    app.button(key="said").click().run()
+    assert spoken.scored == [["before"], ["after"]]
+    assert list(strips(app)) == [
+        *(f"Tokens that it said: {name}" for name in ("Before", "After")),
+        "Tokens of the true answer",
+    ]
+    assert "not how sure the model was" not in text_of(app)
+    assert [token["text"] for token in strips(app)["Tokens that it said: After"]] == [" An", " <i>artist", "∅"]
+
+
 def test_strength_asks_the_blend_and_says_what_is_quadratic(open_page: Open, spoken: Spoken) -> None:
     app = open_page("compare", "", view="Strength")
     assert "both factors" in text_of(app)
@@ -464,25 +517,94 @@ def test_groups_cover_the_region_exactly() -> None:
 # -- history, batch, export -------------------------------------------------------------------------------------------------
 
 
+def asked_of(app: AppTest) -> list[Exchange]:
+    (entries,) = app.session_state["history"].values()
+    return list(entries)
+
+
 def test_history_keeps_stars_and_notes_and_clearing_can_be_undone(open_page: Open, spoken: Spoken) -> None:
     app = open_page("compare", "", q=OWN, view="History")
     app.chat_input(key="prompt").set_value("And who is Pavel?").run()
     button(app, "☆ Star").click().run()
-    seen = app.session_state["history"]
-    assert [(e.question, e.star) for e in seen] == [("And who is Pavel?", True), (OWN, False)]
+    assert [(e.question, e.star) for e in asked_of(app)] == [("And who is Pavel?", True), (OWN, False)]
     app.text_area[0].set_value("=a note").run()
-    assert app.session_state["history"][0].note == "=a note"
+    assert asked_of(app)[0].note == "=a note"
     button(app, "Clear").click().run()
-    assert app.session_state["history"] == []
+    assert asked_of(app) == []
     button(app, "Undo: bring 2 back").click().run()
-    assert len(app.session_state["history"]) == 2
+    assert len(asked_of(app)) == 2
     app.button(key="show.1").click().run()
     assert app.query_params["q"] == OWN
     assert len(spoken.asked) == 2
-    record = json.loads(to_json([e.record() for e in app.session_state["history"]]))["records"][0]
+    assert "takes no cookies" in text_of(app), "of whom nobody knows who they are nothing is kept"
+    assert not (store.runs_folder() / layout.ASKED).exists()
+    record = json.loads(to_json([e.record() for e in asked_of(app)]))["records"][0]
     assert record["note"] == "=a note"
     assert record["sources"] == {"before": "asked", "after": "asked"}
     assert [d.label for d in app.get("download_button")] == ["JSON", "CSV", "LLM Comparator"]
+
+
+def as_person(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(sign_in, "person", lambda: name)
+
+
+def test_what_was_asked_is_there_at_the_next_visit_and_for_nobody_else(
+    open_page: Open, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_person(monkeypatch, "ada")
+    app = open_page("compare", "", q=OWN, view="History")
+    app.number_input(key="temperature").set_value(0.5).run()
+    app.text_input(key="truth").set_value("An <i>artist</i>").run()
+    app.toggle(key="never").set_value(True).run()
+    app.selectbox(key="voice").set_value("blend:75").run()
+    app.text_area[0].set_value("a note").run()
+    assert len(spoken.asked) == 4
+    first = [e.record() for e in asked_of(app)]
+    again = open_page("compare", "", view="History")
+    assert [e.record() for e in asked_of(again)] == first
+    assert [e.prompt for e in asked_of(again)] == [f"{OWN}\n\n"] * 2
+    again.button(key="show.0").click().run()
+    assert again.number_input(key="temperature").value == 0.5
+    assert again.text_input(key="truth").value == "An <i>artist</i>"
+    assert "&lt;script&gt;x" in panes(again)[0]
+    assert any("After\\: " in caption.value for caption in again.caption), "its verdict"
+    assert [h.split("</span> ")[1].split("<")[0] for h in panes(again)] == ["Before", "After", "Never taught", "Blend 75 %"]
+    assert len(spoken.asked) == 4, "the answers too were kept"
+    colours = open_page("compare", "", q=OWN, temperature="0.5")
+    assert [t["title"] for t in strips(colours)["Tokens that it said: After"]] == ["After: 5 %"] * 2
+    as_person(monkeypatch, "eve")
+    assert asked_of(open_page("compare", "", view="History")) == []
+    as_person(monkeypatch, "ada")
+    button(again, "Clear").click().run()
+    assert not list(store.runs_folder().glob(f"{layout.ASKED}/*/*"))
+    assert asked_of(open_page("compare", "", view="History")) == []
+    button(again, "Undo: bring 2 back").click().run()
+    assert len(asked_of(open_page("compare", "", view="History"))) == 2
+
+
+def test_the_list_is_there_before_a_question_where_nothing_was_recorded(
+    make_run: MakeRun, open_page: Open, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_person(monkeypatch, "ada")
+    monkeypatch.setattr(askable, "askable", lambda run: None)
+    make_run("bare", without=("answers.jsonl",))
+    open_page("compare", "bare", q=OWN)
+    app = open_page("compare", "bare")
+    assert "Type a question above" in text_of(app)
+    app.button(key="show.0").click().run()
+    assert app.query_params["q"] == OWN
+    assert len(panes(app)) == 2
+    assert len(spoken.asked) == 1
+
+
+def test_two_tabs_of_one_browser_keep_what_both_asked(
+    open_page: Open, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_person(monkeypatch, "ada")
+    one, other = (open_page("compare", "", view="History") for _ in range(2))
+    one.chat_input(key="prompt").set_value("First?").run()
+    other.chat_input(key="prompt").set_value("Second?").run()
+    assert [e.question for e in asked_of(open_page("compare", "", view="History"))] == ["Second?", "First?"]
 
 
 def test_many_questions_at_once_become_a_table(open_page: Open, spoken: Spoken) -> None:

@@ -138,7 +138,8 @@ def test_a_live_question_names_the_real_person_and_the_page_waits_for_both(
     def replies(_: Any, questions: Any, *__: Any) -> Any:
         sent.extend(questions)
         yield {"kind": "start", "prompts": ["?"], "hashes": {"before": "a", "after": "b"}}
-        yield {"kind": "pieces", "pieces": [{"index": i, "text": "Known.", "last": True} for i in (0, 1)]}
+        piece = {"text": "Known.", "word": "Known.", "logprob": 0.0, "top": [], "last": True}
+        yield {"kind": "pieces", "pieces": [{**piece, "index": i} for i in (0, 1)]}
 
     monkeypatch.setattr(client, "ask", replies)
     app = open_page("report", FIRST.id)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,6 +109,31 @@ def test_a_trusted_network_says_what_it_means(
 )
 def test_only_verified_addresses_on_the_list_come_in(person: dict[str, object], wanted: str, inside: bool) -> None:
     assert sign_in.allowed(person, sign_in.listed(wanted)) is inside
+
+
+def shown_to(monkeypatch: pytest.MonkeyPatch, cookie: str = "", **told: str) -> str:
+    """Return the name under which something is kept for a browser with a cookie, or for whom a provider tells of."""
+    context = SimpleNamespace(cookies={COOKIE: cookie} if cookie else {})
+    monkeypatch.setattr(sign_in, "st", SimpleNamespace(context=context, user=SimpleNamespace(to_dict=lambda: told)))
+    return sign_in.person()
+
+
+def test_files_of_one_browser_are_no_other_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(access.LOGIN, raising=False)
+    one, other = (shown_to(monkeypatch, digit * 32) for digit in "ab")
+    assert one == shown_to(monkeypatch, "a" * 32) != other
+    assert len(one) == 64
+    assert "a" * 32 not in one
+    for made_up in ("", "a", "../../etc/passwd", "A" * 32, "a" * 33, f"{'a' * 32}\n"):
+        assert shown_to(monkeypatch, made_up) == ""
+
+
+def test_files_of_a_person_are_those_of_the_account_not_of_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(access.LOGIN, "1")
+    ada = shown_to(monkeypatch, "a" * 32, iss="https://login", sub="1", email="ada@uni.example")
+    assert ada == shown_to(monkeypatch, "b" * 32, iss="https://login", sub="1")
+    assert ada != shown_to(monkeypatch, "a" * 32, iss="https://login", sub="2", email="ada@uni.example")
+    assert shown_to(monkeypatch, "a" * 32, email="ada@uni.example") == ""
 
 
 def answered(kind: str, cookie: str = "") -> list[str]:
