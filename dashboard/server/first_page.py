@@ -44,10 +44,10 @@ def needed(page: str, folder: Path) -> list[str]:
 
 def prepared(page: str, folder: Path) -> str:
     """Return a page that names what it is going to need. folder: of the code that it names."""
-    # plotly.js runs when it comes, while nothing else can: what it draws is still on its way. A chart finds it ready.
-    ahead = f'<script async fetchpriority="high" src="{PLOTLY}"></script>'
+    # Last and least urgent, so that nothing of the first paint waits for it: it is run while the page's script is.
+    ahead = f'<script async fetchpriority="low" src="{PLOTLY}"></script>'
     links = "".join(f'<link rel="modulepreload" crossorigin href="./{CODE}{name}">' for name in needed(page, folder))
-    return FONT.sub("", page).replace("<title>", f"{ahead}<title>", 1).replace("</head>", f"{links}</head>", 1)
+    return FONT.sub("", page).replace("</head>", f"{links}{ahead}</head>", 1)
 
 
 class FirstPage:
@@ -70,7 +70,8 @@ class FirstPage:
         async def take(message: Any) -> None:
             nonlocal start
             if message["type"] == "http.response.start":
-                if message["status"] == 200 and Headers(raw=message["headers"]).get("content-type", "").startswith("text/html"):
+                kind = Headers(raw=message["headers"]).get("content-type", "")
+                if message["status"] == 200 and kind.startswith("text/html"):
                     start = message  # held back until its length is known
                     return
             if start is None:

@@ -49,7 +49,9 @@ def test_what_it_names_is_there() -> None:
 
 
 def test_files_are_followed_to_what_they_import(tmp_path: Path) -> None:
-    (tmp_path / "Html.1.js").write_text('import{a as b}from"./a.2.js";import"./named.3.js";let c=()=>import(`./later.4.js`);')
+    (tmp_path / "Html.1.js").write_text(
+        'import{a as b}from"./a.2.js";import"./named.3.js";let c=()=>import(`./later.4.js`);'
+    )
     (tmp_path / "a.2.js").write_text('export{x}from"./Html.1.js";import"./b-c.5.js";')
     (tmp_path / "b-c.5.js").write_text("")
     assert needed(f'src="./{CODE}named.3.js"', tmp_path) == ["Html.1.js", "a.2.js", "b-c.5.js"]
