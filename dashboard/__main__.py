@@ -29,6 +29,7 @@ from core.util.version import version
 from dashboard import charts, localize, runs, widgets
 from dashboard.server import moved
 from dashboard.server.compressed import Compressed
+from dashboard.server.first_page import FirstPage
 from dashboard.server.headers import SecurityHeaders
 from dashboard.server.health import healthz
 from dashboard.server.visitors import Known
@@ -156,28 +157,6 @@ def desktop(environment: Mapping[str, str]) -> bool:
     return sys.platform in ("darwin", "win32") or any(environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-class Preload:
-    """Tells the browser with the page itself that it will need plotly.js, instead of after the first chart has arrived."""
-
-    LINK = b"</vendor/plotly-cartesian-4.1.1.min.js>; rel=preload; as=script"
-
-    def __init__(self, app: Any) -> None:
-        """Wrap an ASGI application."""
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Add the header to every HTML page."""
-
-        async def with_link(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = list(message.get("headers", []))
-                if any(key == b"content-type" and value.startswith(b"text/html") for key, value in headers):
-                    message = {**message, "headers": [*headers, (b"link", self.LINK)]}
-            await send(message)
-
-        await self.app(scope, receive, with_link if scope["type"] == "http" else send)
-
-
 @asynccontextmanager
 async def warm(_: Any) -> AsyncIterator[dict[str, Any]]:
     """Get ready for visitors while the browser is still on its way; by now all loggers have their handlers."""
@@ -273,7 +252,7 @@ def serve(given: argparse.Namespace) -> None:
     # A name that a stranger points at this machine would make his page one of the same origin.
     named = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     # The first is the outermost: its headers come upon every answer, refusals of those further in included.
-    layers = [Middleware(SecurityHeaders), named, Middleware(Compressed), Middleware(Preload), Middleware(Known)]
+    layers = [Middleware(SecurityHeaders), named, Middleware(Compressed), Middleware(FirstPage), Middleware(Known)]
     st.App(ROOT / "dashboard" / "app.py", routes=served, middleware=layers, lifespan=warm).run(config=settings)
 
 

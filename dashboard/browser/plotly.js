@@ -4,10 +4,17 @@ const PLOTLY = "/vendor/plotly-cartesian-4.1.1.min.js";
 
 function plotly() {
   window.forgetscopePlotly ??= new Promise((resolve, reject) => {
-    const script = document.createElement("script");
+    if (window.Plotly) {
+      resolve(window.Plotly);
+      return;
+    }
+    // The page asks for it itself (dashboard/server/first_page.py). Once all is loaded and it is not there, that failed.
+    const asked = document.readyState === "complete" ? null : document.querySelector(`script[src="${PLOTLY}"]`);
+    const script = asked ?? document.createElement("script");
+    script.addEventListener("load", () => resolve(window.Plotly));
+    script.addEventListener("error", () => reject(new Error("plotly.js could not be loaded")));
+    if (asked) return;
     script.src = PLOTLY;
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error("plotly.js could not be loaded"));
     document.head.append(script);
   });
   return window.forgetscopePlotly;

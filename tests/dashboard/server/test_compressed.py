@@ -3,12 +3,13 @@ from __future__ import annotations
 import gzip
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
@@ -19,12 +20,28 @@ from dashboard.server.compressed import Compressed
 TEXT = "let much = 1;\n" * 1000
 
 
+class Constant(StaticFiles):
+    """Says, as Streamlit's does, that its files never change, and counts how often one was asked for."""
+
+    asked = 0
+
+    async def get_response(self, path: str, scope: Any) -> Response:
+        type(self).asked += 1
+        answer = await super().get_response(path, scope)
+        answer.headers["cache-control"] = "public, immutable, max-age=31536000"
+        return answer
+
+
 @pytest.fixture
 def client(tmp_path: Path) -> TestClient:
     """An application that compresses what it sends, as Streamlit's does."""
     (tmp_path / "a.js").write_text(TEXT)
     (tmp_path / "a.woff2").write_bytes(os.urandom(2000))
-    routes = [Mount("/vendor", StaticFiles(directory=tmp_path)), Route("/page", lambda _: PlainTextResponse(TEXT))]
+    routes = [
+        Mount("/vendor", StaticFiles(directory=tmp_path)),
+        Mount("/static/js", Constant(directory=tmp_path)),
+        Route("/page", lambda _: PlainTextResponse(TEXT)),
+    ]
     return TestClient(Starlette(routes=routes, middleware=[Middleware(Compressed), Middleware(GZipMiddleware)]))
 
 
@@ -86,3 +103,32 @@ def test_kept_bytes_are_those_of_the_file(client: TestClient) -> None:
     with client.stream("GET", "/vendor/a.js") as answer:
         raw = b"".join(answer.iter_raw())
     assert gzip.decompress(raw).decode() == TEXT
+
+
+@pytest.mark.parametrize("name", ["a.js", "a.woff2"])
+def test_a_file_that_never_changes_is_answered_from_memory(client: TestClient, tmp_path: Path, name: str) -> None:
+    before, first = Constant.asked, client.get(f"/static/js/{name}")
+    again = client.get(f"/static/js/{name}")
+    assert first.content == again.content == (tmp_path / name).read_bytes()
+    assert dict(first.headers) == dict(again.headers)
+    assert first.headers.get("content-encoding") == ("gzip" if name == "a.js" else None)
+    assert Constant.asked == before + 1
+
+
+def test_what_the_browser_has_of_it_is_not_sent_again(client: TestClient) -> None:
+    first = client.get("/static/js/a.js")
+    again = client.get("/static/js/a.js", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_part_of_it_is_a_part(client: TestClient, tmp_path: Path) -> None:
+    client.get("/static/js/a.woff2")
+    part = client.get("/static/js/a.woff2", headers={"range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, (tmp_path / "a.woff2").read_bytes()[10:20])
+
+
+def test_other_ways_to_write_its_path_are_not_kept(client: TestClient) -> None:
+    before = Constant.asked
+    for _ in range(2):
+        assert client.get("/static/js/x/%2e%2e/a.js").status_code == 200
+    assert Constant.asked == before + 2
