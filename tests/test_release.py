@@ -43,7 +43,7 @@ def test_the_newest_entry_of_the_changelog_is_this_version() -> None:
 
 def test_every_requirement_has_its_licence() -> None:
     lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()]
-    pinned = dict(line.split("==") for line in lines if line)
+    pinned = dict(line.partition(";")[0].split("==") for line in lines if line)
     found = {entry.name.lower().replace("_", "-"): entry for entry in licences.packages()}
     for name, wanted in pinned.items():
         entry = found[name.lower()]
