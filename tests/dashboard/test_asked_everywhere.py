@@ -231,7 +231,7 @@ def of_slides(run: Run) -> Said:
     rows = re.findall(r"<strong>(\d+)</strong> of (\d+) questions answered right; before (\d+) \((.*?)\)", text)
     said = {("after", "retention", KIND_OF[kind], "kept"): (int(n), int(of)) for n, of, _, kind in rows}
     said |= {("before", "retention", KIND_OF[kind], "kept"): (int(n), int(of)) for _, of, n, kind in rows}
-    forget, keep = re.findall(r"<strong>(\d+) of (\d+)</strong> <span>[^<]*; before (\d+)</span>", text)
+    forget, keep = re.findall(r"<strong>(\d+) of (\d+)</strong> <span>[^<;]*; before (\d+)[^<]*</span>", text)
     for (n, of, before), scope, outcome in ((forget, "unlearn", "leaked"), (keep, "retention", "kept")):
         for voice, count in (("after", n), ("before", before)):
             said[voice, scope, LEAD, outcome] = (int(count), int(of))
