@@ -193,7 +193,7 @@ def of_runs(app: AppTest) -> Said:
     """Read the run's row of the table of all runs."""
     row = app.dataframe[0].value.iloc[0]
     kind = KIND_OF[row["Asked"]]
-    columns = zip(("U said", "U gibberish", "R said"), BRIEF, strict=True)
+    columns = zip(("✖ said", "✖ gibberish", "● said"), BRIEF, strict=True)
     return {("after", scope, kind, outcome): pair(row[column]) for column, (scope, outcome) in columns}
 
 
