@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DRAWS = 19
+OTHER = "other"
+"""kind of question: facts that unlearning never saw"""
 FILE = "controls.json"
 """what finished controls said, in the folder of the run that they are of"""
 MEASURED = (Located, Top, Scored, RatioLayers)
@@ -73,20 +75,31 @@ class Controls:
     """id of the sweep"""
     state: str
     """of the sweep"""
+    others: Mean | None = None
+    """as `on_average`, asked for other facts, which unlearning never saw; None where these are not asked, or lead"""
 
     @property
     def in_short(self) -> str:
-        """Whether the region beats random ones, in two sentences; empty where there is nothing to hold it against."""
+        """Whether the region beats random ones, in a few sentences; empty where there is nothing to hold it against."""
         if self.on_average is None or self.p is None or not self.verdict:
             return UNDECIDED if self.sentence else ""
         draws = sum(_random(row.get("control")) and row.get("state") == "done" for row in self.rows)
-        value, ends, how = self.on_average.value, (self.on_average.low, self.on_average.high), "better"
-        if value < 0:
-            value, ends, how = -value, (-ends[1], -ends[0]), "worse"
+        points, ends = _points(self.on_average)
+        there = ""
+        if self.others:
+            there = " Asked for facts that unlearning never saw, it is {} ({}).".format(*_points(self.others))
         return (
-            f"This run’s region forgets and keeps {value:.1f} points {how} than {draws} random regions like it "
-            f"({signed(ends[0])} to {signed(ends[1])}; p = {self.p:.2f}). {self.verdict}"
+            f"This run’s region forgets and keeps {points} than {draws} random regions like it "
+            f"({ends}; p = {self.p:.2f}).{there} {self.verdict}"
         )
+
+
+def _points(mean: Mean) -> tuple[str, str]:
+    """Return "4.2 points better", or worse, and the ends of its interval seen from there."""
+    value, ends, how = mean.value, (mean.low, mean.high), "better"
+    if value < 0:
+        value, ends, how = -value, (-mean.high, -mean.low), "worse"
+    return f"{value:.1f} points {how}", f"{signed(ends[0])} to {signed(ends[1])}"
 
 
 def create(run: Run, folder: Path) -> Sweep:
@@ -217,10 +230,11 @@ def kept(run: Run) -> Controls | None:
     rows = [_row(row) for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     if record.get("format") != 1 or not rows:
         return None
-    said, next_word, on_average = (_mean(record.get(name)) for name in ("said", "next_word", "on_average"))
+    said, next_word, on_average, others = (_mean(record.get(name)) for name in ("said", "next_word", "on_average", "others"))
     text = {name: str(record.get(name) or "") for name in ("sentence", "verdict", "sweep")}
     return Controls(
-        rows, text["sentence"], said, next_word, on_average, number(record.get("p")), text["verdict"], text["sweep"], "done"
+        *(rows, text["sentence"], said, next_word, on_average, number(record.get("p"))),
+        *(text["verdict"], text["sweep"], "done", others),
     )
 
 
@@ -270,13 +284,17 @@ def result(sweep: Sweep) -> Controls:
     called = random_regions.called(given.run)
     parts = [random_regions.sentence(called, len(others), broken, said, next_word), missing]
     over = random_regions.over_draws(*keys) if said or next_word else None
-    decided = ""
+    decided, there = "", None
     if over and len(others) > 1 and not broken:
+        parts.append(over.words)
+        there = random_regions.over_draws(*keys, OTHER) if kind and kind != OTHER else None
+        if there and (counted := random_regions.said(*keys, OTHER)):
+            parts += [counted.words, there.words]
         decided = equivalence.verdict([over.mean.value, *_other_teachings(sweep)])
-        parts += [over.words, decided]
+        parts.append(decided)
     mean, p = (over.mean, over.p) if over else (None, None)
     told, one_more = " ".join(filter(None, parts)), said.difference if said else None
-    return Controls(rows, told, one_more, next_word, mean, p, decided, sweep.id, state)
+    return Controls(rows, told, one_more, next_word, mean, p, decided, sweep.id, state, there.mean if there else None)
 
 
 def _random(control: object) -> bool:

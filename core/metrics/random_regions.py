@@ -50,8 +50,11 @@ class OverDraws:
     @property
     def words(self) -> str:
         """Say it in a sentence."""
-        value, low, high = map(signed, (self.mean.value, self.mean.low, self.mean.high))
-        return f"Over the mean of all such regions it has {value} points more ({low} to {high}; p = {self.p:.2f})."
+        value, ends, how = self.mean.value, (self.mean.low, self.mean.high), "more"
+        if value < 0:
+            value, ends, how = -value, (-self.mean.high, -self.mean.low), "fewer"
+        low, high = map(signed, ends)
+        return f"Over the mean of all such regions it has {value:.1f} points {how} ({low} to {high}; p = {self.p:.2f})."
 
 
 def key(run: Run) -> Key:
@@ -71,10 +74,13 @@ def signed(value: float) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def over_draws(given: Key, others: tuple[Key, ...]) -> OverDraws | None:
-    """Return by how much a run exceeds the mean random region: by what is said where that was counted, else next words."""
+def over_draws(given: Key, others: tuple[Key, ...], kind: str = "") -> OverDraws | None:
+    """Return by how much a run exceeds the mean random region: by what is said where that was counted, else next words.
+
+    kind: of question, of what is said and of nothing else; without it that which says the most.
+    """
     try:
-        known = _said_by(given, others) or list(filter(None, map(_next_word_of, (given, *others))))
+        known = _said_by(given, others, kind) or ([] if kind else list(filter(None, map(_next_word_of, (given, *others)))))
     except UserError:
         return None
     if len(known) <= len(others):
@@ -97,25 +103,28 @@ def next_word(given: Key, others: tuple[Key, ...]) -> Mean:
 
 
 @functools.lru_cache(maxsize=256)
-def said(given: Key, others: tuple[Key, ...]) -> Said | None:
-    """Return what a run and random regions say when asked; None where that was not counted of all of them."""
-    successes = _said_by(given, others)
+def said(given: Key, others: tuple[Key, ...], kind: str = "") -> Said | None:
+    """Return what a run and random regions say when asked; None where that was not counted of all of them.
+
+    kind: of question; without it that which says the most.
+    """
+    successes = _said_by(given, others, kind)
     if successes is None:
         return None
     run, *draws = (Run(Path(key[0])) for key in (given, *others))
     say = "One random region of as many tensors says"
     if len(draws) > 1:
         say = f"{len(draws)} random regions of as many tensors say, on average,"
-    told = asked.beside(Scores.read(run), [Scores.read(draw) for draw in draws], called(run), say)
+    told = asked.beside(Scores.read(run), [Scores.read(draw) for draw in draws], called(run), say, kind)
     return Said(told, paired.difference(successes[0], successes[1:]))
 
 
-def _said_by(given: Key, others: tuple[Key, ...]) -> list[Successes] | None:
+def _said_by(given: Key, others: tuple[Key, ...], kind: str) -> list[Successes] | None:
     runs = [Run(Path(key[0])) for key in (given, *others)]
     measured = [Scores.read(run) for run in runs]
-    if not asked.beside(measured[0], measured[1:], "", ""):
+    if not asked.beside(measured[0], measured[1:], "", "", kind):
         return None
-    return [paired.said(run, asked.kind_asked(measured[0])) for run in runs]
+    return [paired.said(run, kind or asked.kind_asked(measured[0])) for run in runs]
 
 
 def _next_word_of(key: Key) -> Successes | None:

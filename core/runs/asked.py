@@ -252,12 +252,13 @@ def _instead(scope: str, n: int, by: Mapping[str, int]) -> str:
     )
 
 
-def beside(scores: Scores, others: Sequence[Scores], this: str, those: str) -> str:
+def beside(scores: Scores, others: Sequence[Scores], this: str, those: str, kind: str = "") -> str:
     """Say what a run still says of both scopes, and what others say on average; empty where not all were asked so.
 
-    this: what the run is called. those: what the others are called, with the verb.
+    this: what the run is called. those: what the others are called, with the verb. kind: empty for the one that says the
+    most.
     """
-    kind = kind_asked(scores)
+    kind = kind or kind_asked(scores)
     forget, keep = (outcomes(scores, "after", scope, kind) for scope in SCOPES)
     means = [
         fmean(said.count(STILL_SAID[scope]) for said in answers if said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,33 @@ def test_controls_are_asked_what_the_run_is_judged_by(controlled: tuple[Run, Swe
         after |= {name.replace("/val/", "/free/"): value for name, value in after.items() if "/val/" in name}
     files.write_json(run.path / "metrics.json", scores)
     assert controls.members(run)[1].config.evaluate.splits == ("val", "free")
+
+
+def test_controls_say_what_becomes_of_other_facts(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
+    """A region may keep what it trained on better than random ones do, and lose other facts: both are said."""
+    folder = Path(shutil.copytree(controlled[1].folder, tmp_path / "runs", symlinks=True))
+    sweep = sweep_.find(controlled[1].id, folder)
+    assert controls.result(sweep).others is None
+    for entry in sweep.entries():  # their questions are of other facts now, and asked in free wording all say as much
+        rows = [row for row in entry.run.answers() if row["split"] == "val"]
+        free = [row | {"example": f"{row['example']}/free", "split": "free"} for row in rows]
+        text = "".join(json.dumps(row) + "\n" for row in [*(row | {"kind": "other"} for row in rows), *free])
+        (entry.run.path / "answers.jsonl").write_text(text, encoding="utf-8")
+        scores = entry.run.json("metrics.json")
+        table = scores["metrics"]["asked"]
+        table["examples"]["after"] |= {row["example"]: 50.0 for row in free}
+        for after in (table["values"]["after"], table["counts"]["after"]):
+            of_val = {name: value for name, value in after.items() if "/val/" in name}
+            after |= {name.replace("val", kind): value for name, value in of_val.items() for kind in ("free", "other")}
+        files.write_json(entry.run.path / "metrics.json", scores)
+    told = controls.result(sweep)
+    given, *draws = (naive_said(e.run) for e in sweep.entries() if e.coordinates["control"][:5] in ("given", "rando"))
+    assert told.others is not None
+    assert told.others.value == pytest.approx(given - sum(draws) / 3)
+    assert told.on_average is not None
+    assert told.on_average.value == 0.0
+    assert "Asked for other facts, the located region still says" in told.sentence
+    assert "Asked for facts that unlearning never saw, it is" in told.in_short
 
 
 def test_controls_of_another_seed_are_another_teaching(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
