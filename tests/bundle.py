@@ -19,7 +19,7 @@ from pathlib import Path
 
 from core.cli import progress_bar
 from core.config import run_config
-from core.jobs import lifecycle, probes
+from core.jobs import controls, lifecycle, probes
 from core.probes import PROBES
 from core.runs import askable, store
 from core.runs.store import Run
@@ -49,6 +49,8 @@ LEFT_OUT = {
     ".regions.lock",
 }
 """Logs, and what somebody wrote about the run."""
+CONTROLS, RESULT = controls.FILE, "after/region.safetensors"
+"""what controls said of a run that ships, which are not made again with it; what they said it of"""
 LARGE = 100_000
 """bytes from which on a file that lies there already is a link to that"""
 
@@ -107,6 +109,8 @@ def set_aside(target: Path) -> Iterator[None]:
         target.rename(hidden)
     try:
         yield
+        if (hidden / CONTROLS).exists() and files.sha256(hidden / RESULT) == files.sha256(target / RESULT):
+            shutil.copy(hidden / CONTROLS, target / CONTROLS)
     finally:
         if not target.exists() and hidden.exists():
             hidden.rename(target)

@@ -227,7 +227,7 @@ def kept(run: Run) -> Controls | None:
     """Return what is kept of a run's controls, which may be somebody else's file; None where nothing can be read."""
     record = mapping(run.json(FILE))
     listed = record.get("rows")
-    rows = [_row(row) for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+    rows = [_row(row, run) for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     if record.get("format") != 1 or not rows:
         return None
     said, next_word, on_average, others = (_mean(record.get(name)) for name in ("said", "next_word", "on_average", "others"))
@@ -238,8 +238,10 @@ def kept(run: Run) -> Controls | None:
     )
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {name: _ends(row.get(name)) for name in ("asked", "interval")}
+def _row(row: dict[str, Any], run: Run) -> dict[str, Any]:
+    """Return a row that can be relied on; the given run's is this one's, which may be a copy with another name."""
+    own = {"run": run.id} if row.get("control") == "given" else {}
+    return row | own | {name: _ends(row.get(name)) for name in ("asked", "interval")}
 
 
 def _ends(value: Any) -> list[float] | None:

@@ -307,7 +307,9 @@ def test_what_decides_is_seen_without_scrolling(server: Server, page: Page, monk
                 page.goto(server.url + place)
             else:
                 page.get_by_role("radio", name=place, exact=True).click()
-                expect(page).to_have_url(re.compile(rf"part={re.escape(quote_plus(place))}(&|$)"))  # the server draws that part
+                expect(page).to_have_url(
+                    re.compile(rf"part={re.escape(quote_plus(place))}(&|$)")
+                )  # the server draws that part
             rest(page)
             for text in words:
                 for found in page.get_by_text(text).all() or [None]:

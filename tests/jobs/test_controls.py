@@ -146,7 +146,8 @@ def test_what_controls_said_goes_with_the_run(controlled: tuple[Run, Sweep], tmp
     run = Run(Path(shutil.copytree(controlled[0].path, tmp_path / "run")))
     made = controls.result(controlled[1])
     kept = controls.read(run, tmp_path)
-    assert kept == dataclasses.replace(made, state="done")
+    assert made.rows[0]["run"] != run.id  # a copy has another name
+    assert kept == dataclasses.replace(made, rows=[made.rows[0] | {"run": run.id}, *made.rows[1:]], state="done")
     assert kept.in_short == made.in_short
     assert {str(path.name) for path in manifest.listed(run)}.isdisjoint({controls.FILE})
     hostile: list[Any] = [

@@ -13,7 +13,7 @@ import pytest
 from core import probes
 from core.cli import progress_bar
 from core.config.run_config import RunConfig, preset
-from core.jobs import lifecycle
+from core.jobs import controls, lifecycle
 from core.jobs import probes as job
 from core.pipeline.pipeline import execute
 from core.pipeline.setup import set_up
@@ -320,15 +320,22 @@ def test_successor_takes_nothing_from_the_old_run(
         (run.path / "probes" / "prefix.json").touch()
         return run
 
+    old = place / "privacy-memflex"
+    (old / bundle.CONTROLS).write_text("{}", encoding="utf-8")
     monkeypatch.setattr(bundle, "PROBED", ("privacy-memflex",))
     monkeypatch.setattr(lifecycle, "submit", submit)
     monkeypatch.setattr(job, "start", examine)
     monkeypatch.setattr(progress_bar, "follow", lambda _: "done")
     assert bundle.main(["privacy-memflex"]) == 0
-    assert seen == [("privacy", [])]
+    assert seen[:1] == [("privacy", [])]
     assert [path.name for path in place.iterdir()] == ["privacy-memflex"]
     assert not (place / "privacy-memflex" / "old").exists()
     assert (place / "privacy-memflex" / "probes" / "prefix.json").exists()
+    assert (old / bundle.CONTROLS).read_text(encoding="utf-8") == "{}", "of the same result they say what they said"
+    (old / bundle.RESULT).unlink()
+    (old / bundle.RESULT).write_bytes(b"another")
+    assert bundle.main(["privacy-memflex"]) == 0
+    assert not (old / bundle.CONTROLS).exists()
 
 
 def test_old_run_comes_back_when_its_successor_fails(
@@ -361,7 +368,13 @@ def test_shipped_runs_hold_what_they_claim(name: str) -> None:
     found = probes.read(run)
     assert set(found) == (set(PROBES) - bundle.SLOW if name in bundle.PROBED else set())
     findings = {f"probes/{name}.json" for name in found}
-    assert on_disk - set(manifest["files"]) == {"status.json", "events.jsonl", "manifest.json"} | findings
+    said = controls.kept(run)
+    told = {controls.FILE} if said else set()
+    assert on_disk - set(manifest["files"]) == {"status.json", "events.jsonl", "manifest.json"} | findings | told
+    if said:
+        assert said.rows[0]["run"] == name
+        assert sum(str(row["control"]).startswith("random") for row in said.rows) == controls.DRAWS
+        assert f"than {controls.DRAWS} random regions like it" in said.in_short
     assert not [name for name, value in found.items() if value["stale"]]
     assert not [name for name, value in found.items() if value["unavailable"]]
     for name, digest in manifest["files"].items():
