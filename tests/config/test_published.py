@@ -15,9 +15,9 @@ from core.cli.terminal import configured
 from core.config import published
 from core.config.run_config import flat, from_json, preset, with_method
 from core.regions import PUBLISHED
-from core.util.paths import ASSETS
+from core.util.paths import ASSETS, ROOT
 
-CLONE = Path(os.environ.get("FORGETSCOPE_KNOWUNDO", "/work/.mirror/zjunlp+KnowUnDo/repo"))
+CLONE = Path(os.environ.get("FORGETSCOPE_KNOWUNDO") or ROOT.parent / "KnowUnDo")
 """a clone of the released code, for the second reading"""
 BOTH = [(name, method) for name in published.PRESETS for method in ("memflex", *published.BASELINES)]
 
