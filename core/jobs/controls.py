@@ -24,7 +24,7 @@ from core.jobs.sweep import Entry, Member, Sweep
 from core.jobs.sweep_scores import row
 from core.metrics import equivalence, random_regions
 from core.metrics.paired import Mean
-from core.metrics.random_regions import Key, key, signed
+from core.metrics.random_regions import Key, in_points, key
 from core.regions import All, Cells, Complement, Located, Random, RatioLayers, Region, Scored, Swapped, Top
 from core.regions.base import reached
 from core.regions.matched import matched
@@ -84,22 +84,15 @@ class Controls:
         if self.on_average is None or self.p is None or not self.verdict:
             return UNDECIDED if self.sentence else ""
         draws = sum(_random(row.get("control")) and row.get("state") == "done" for row in self.rows)
-        points, ends = _points(self.on_average)
+        points, ends = in_points(self.on_average, "better", "worse")
         there = ""
         if self.others:
-            there = " Asked for facts that unlearning never saw, it is {} ({}).".format(*_points(self.others))
+            elsewhere, around = in_points(self.others, "better", "worse")
+            there = f" Asked for facts that unlearning never saw, it is {elsewhere} ({around})."
         return (
             f"This run’s region forgets and keeps {points} than {draws} random regions like it "
             f"({ends}; p = {self.p:.2f}).{there} {self.verdict}"
         )
-
-
-def _points(mean: Mean) -> tuple[str, str]:
-    """Return "4.2 points better", or worse, and the ends of its interval seen from there."""
-    value, ends, how = mean.value, (mean.low, mean.high), "better"
-    if value < 0:
-        value, ends, how = -value, (-mean.high, -mean.low), "worse"
-    return f"{value:.1f} points {how}", f"{signed(ends[0])} to {signed(ends[1])}"
 
 
 def create(run: Run, folder: Path) -> Sweep:

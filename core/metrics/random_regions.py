@@ -50,11 +50,8 @@ class OverDraws:
     @property
     def words(self) -> str:
         """Say it in a sentence."""
-        value, ends, how = self.mean.value, (self.mean.low, self.mean.high), "more"
-        if value < 0:
-            value, ends, how = -value, (-self.mean.high, -self.mean.low), "fewer"
-        low, high = map(signed, ends)
-        return f"Over the mean of all such regions it has {value:.1f} points {how} ({low} to {high}; p = {self.p:.2f})."
+        points, ends = in_points(self.mean, "more", "fewer")
+        return f"Over the mean of all such regions it has {points} ({ends}; p = {self.p:.2f})."
 
 
 def key(run: Run) -> Key:
@@ -71,6 +68,14 @@ def called(run: Run) -> str:
 def signed(value: float) -> str:
     """Write points to a tenth, with a minus sign that is one."""
     return f"{value:.1f}".replace("-", "−")
+
+
+def in_points(mean: Mean, above: str, below: str) -> tuple[str, str]:
+    """Return "4.2 points better", in the word for a difference above nothing or below, and its interval seen from there."""
+    value, ends, how = mean.value, (mean.low, mean.high), above
+    if value < 0:
+        value, ends, how = -value, (-mean.high, -mean.low), below
+    return f"{value:.1f} points {how}", f"{signed(ends[0])} to {signed(ends[1])}"
 
 
 @functools.lru_cache(maxsize=256)

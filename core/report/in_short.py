@@ -68,10 +68,11 @@ def judgements(scores: Scores) -> list[Judgement]:
     if forget is None or keep is None:
         return []
     gone, decides = forgotten(scores, kind, forget), kept_by(scores)
-    gone = "rest" if gone == "good" and every_kind(scores) else gone
+    rest = every_kind(scores)
+    gone = "rest" if gone == "good" and rest else gone
     before, after = (asked.outcomes(scores, voice, "retention", decides) for voice in ("before", "after"))
     stays = kept(before, after or keep)
-    went = f"{_counts(scores, 'unlearn', kind, forget)} {every_kind(scores)}".strip()
+    went = f"{_counts(scores, 'unlearn', kind, forget)} {rest}".strip()
     text = f"{_counts(scores, 'retention', kind, keep)} {others(scores)}".strip()
     return [Judgement(gone, WORDS["unlearn"][gone], went), Judgement(stays, WORDS["retention"][stays], text)]
 

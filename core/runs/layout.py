@@ -17,7 +17,7 @@ from core.runs.store import Run
 TRASH = ".trash"
 """folder beside the runs with those that were deleted"""
 ASKED = ".asked"
-"""folder beside the runs with a folder a run, in it what each visitor of the pages asked: RUN/PERSON.json"""
+"""folder beside the runs with a folder a run, in it what each visitor of the pages asked: RUN/PERSON.jsonl"""
 
 
 @dataclass(frozen=True)
