@@ -15,6 +15,8 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 
+from dashboard.server import whole_answer
+
 LEVEL, FILE_LEVEL = 4, 9
 """zlib's; the second of what is compressed once"""
 FILES = ("/static/", "/vendor/")
@@ -58,38 +60,25 @@ class Compressed:
             await self._file(scope, receive, send)
 
     async def _file(self, scope: Any, receive: Any, send: Any) -> None:
-        start: Any = None
-        body: list[bytes] = []
         path = scope["path"]
 
-        async def take(message: Any) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=message["headers"])
-                if "accept-encoding" not in headers.get("vary", "").lower():
-                    headers.add_vary_header("Accept-Encoding")
-                if message["status"] == 200 and "etag" in headers and (smaller(headers) or constant(path, headers)):
-                    start = message  # held back until its length is known
-                    return
-            if start is None:
-                await send(message)
-                return
-            body.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                headers, whole = MutableHeaders(raw=start["headers"]), b"".join(body)
-                if smaller(headers):
-                    whole = await self._small((path.rpartition("/")[2], headers["etag"]), whole)
-                    headers["content-encoding"], headers["content-length"] = "gzip", str(len(whole))
-                if constant(path, headers):
-                    if len(self.answers) >= MOST:
-                        self.answers.clear()
-                    self.answers[path] = list(headers.raw), whole
-                await send(start)
-                await send({"type": "http.response.body", "body": whole})
+        def begun(status: int, headers: MutableHeaders) -> bool:
+            if "accept-encoding" not in headers.get("vary", "").lower():
+                headers.add_vary_header("Accept-Encoding")
+            return status == 200 and "etag" in headers and (smaller(headers) or constant(path, headers))
+
+        async def changed(headers: MutableHeaders, body: bytes) -> bytes:
+            if smaller(headers):
+                body = await self._small((path.rpartition("/")[2], headers["etag"]), body)
+                headers["content-encoding"], headers["content-length"] = "gzip", str(len(body))
+            if constant(path, headers):
+                if len(self.answers) >= MOST:
+                    self.answers.clear()
+                self.answers[path] = list(headers.raw), body
+            return body
 
         # Streamlit would compress some of them itself, for each visitor.
-        plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
-        await self.app({**scope, "headers": plain}, receive, take)
+        await whole_answer.sent(self.app, scope, receive, send, begun, changed, ("accept-encoding",))
 
     async def _small(self, key: Key, body: bytes) -> bytes:
         if key not in self.kept:

@@ -13,12 +13,16 @@ from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from dashboard.server import whole_answer
+
 PLOTLY = "/vendor/plotly-cartesian-4.1.1.min.js"
 KINDS = ("BidiComponent", "Selectbox", "Html", "PageLink", "ButtonGroup")
 """elements that stand above the map, by Streamlit's names of their code; the first is what draws the map"""
 FONT = re.compile(r'<link\s+rel="preload"[^>]*as="font"[^>]*>')
 """Streamlit's own font, 170 kB: ours are others"""
 CODE = "static/js/"
+DROPPED = ("accept-encoding", "if-none-match", "if-modified-since")
+"""headers of a request for a page that Streamlit is not to see"""
 
 
 def static() -> Path:
@@ -64,31 +68,15 @@ class FirstPage:
         if scope["type"] != "http" or scope["method"] != "GET" or "text/html" not in Headers(scope=scope).get("accept", ""):
             await self.app(scope, receive, send)
             return
-        start: Any = None
-        body: list[bytes] = []
-
-        async def take(message: Any) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start":
-                kind = Headers(raw=message["headers"]).get("content-type", "")
-                if message["status"] == 200 and kind.startswith("text/html"):
-                    start = message  # held back until its length is known
-                    return
-            if start is None:
-                await send(message)
-                return
-            body.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                whole = b"".join(body)
-                page = self.page if whole == self.own else whole
-                headers = MutableHeaders(raw=start["headers"])
-                headers["content-length"] = str(len(page))
-                for name in ("etag", "last-modified"):  # of Streamlit's file: this one changes with us, too
-                    del headers[name]
-                await send(start)
-                await send({"type": "http.response.body", "body": page})
-
         # Streamlit would compress some pages itself; an answer that nothing has changed is about its own file.
-        dropped = (b"accept-encoding", b"if-none-match", b"if-modified-since")
-        plain = [(name, value) for name, value in scope["headers"] if name not in dropped]
-        await self.app({**scope, "headers": plain}, receive, take)
+        await whole_answer.sent(self.app, scope, receive, send, is_page, self._prepared, DROPPED)
+
+    async def _prepared(self, headers: MutableHeaders, body: bytes) -> bytes:
+        for name in ("etag", "last-modified"):  # of Streamlit's file: this one changes with us, too
+            del headers[name]
+        return self.page if body == self.own else body
+
+
+def is_page(status: int, headers: Headers) -> bool:
+    """Say whether an answer is a page."""
+    return status == 200 and headers.get("content-type", "").startswith("text/html")
