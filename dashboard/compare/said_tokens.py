@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -125,18 +125,31 @@ def compute(run: Run, asked: Exchange, voices: Sequence[str], work: list[Callabl
 def score(run: Run, asked: Exchange, voices: Sequence[str]) -> None:
     """Let each voice judge what it said, its own words before it given, then show the page again."""
     try:
-        askable.askable(run)
         for voice in voices:
             answer = asked.answers[voice]
-            with contextlib.closing(client.score(run, asked.question, answer.text, [voice])) as replies:
-                for reply in replies:
-                    st.empty()  # a place where this script can be interrupted
-                    if reply["kind"] == "score":
-                        # An answer that was as long as allowed did not say its end.
-                        answer.said = reply["tokens"][: asked.decoding.answers.max_new_tokens]
-                    elif reply["kind"] == "voice_error":
-                        raise UserError(reply["what"], reply["fix"])
+            for _, tokens, error in scored(run, asked.question, answer.text, [voice]):
+                if error:
+                    raise error
+                # An answer that was as long as allowed did not say its end.
+                answer.said = tokens[: asked.decoding.answers.max_new_tokens]
     except UserError as error:
         page_style.complain(error)
         return
     st.rerun()
+
+
+def scored(
+    run: Run, question: str, answer: str, voices: Sequence[str]
+) -> Iterator[tuple[str, list[dict[str, Any]], UserError | None]]:
+    """Yield (voice, tokens, None) as the model scores an answer, (voice, [], error) where a voice cannot.
+
+    Raises UserError where nothing can be asked.
+    """
+    askable.askable(run)
+    with contextlib.closing(client.score(run, question, answer, voices)) as replies:
+        for reply in replies:
+            st.empty()  # a place where this script can be interrupted
+            if reply["kind"] == "score":
+                yield str(reply["voice"]), reply["tokens"], None
+            elif reply["kind"] == "voice_error":
+                yield str(reply["voice"]), [], UserError(reply["what"], reply["fix"])

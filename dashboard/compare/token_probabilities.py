@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.runs import askable
 from core.runs.store import Run
 from core.runs.voices import SPOKEN
-from core.serve import client
 from core.util.errors import UserError
 from dashboard.charts import tokens as charts
 from dashboard.charts.base import voice_line
@@ -82,14 +79,8 @@ def recorded(run: Run, asked: Exchange) -> None:
 def score(run: Run, asked: Exchange, voices: Sequence[str]) -> None:
     """Let the model score the true answer, then show the page again."""
     try:
-        askable.askable(run)
-        with contextlib.closing(client.score(run, asked.question, asked.truth, voices)) as replies:
-            for reply in replies:
-                st.empty()  # a place where this script can be interrupted
-                if reply["kind"] == "score":
-                    asked.scores[str(reply["voice"])] = reply["tokens"]
-                elif reply["kind"] == "voice_error":
-                    asked.scores[str(reply["voice"])] = []
+        for voice, tokens, _ in said_tokens.scored(run, asked.question, asked.truth, voices):
+            asked.scores[voice] = tokens
     except UserError as error:
         page_style.complain(error)
         return
