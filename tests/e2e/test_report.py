@@ -90,7 +90,7 @@ def test_hostile_texts_run_nothing_and_ask_nobody(sheet: Page, hostile: Path, wi
     sheet.on("pageerror", lambda error: broken.append(str(error)))
     sheet.set_viewport_size({"width": width, "height": 900})
     sheet.goto(hostile.as_uri())
-    sheet.wait_for_function("document.getElementById('heatmap').dataset.drawn === 'true'")
+    expect(sheet.locator("#heatmap")).to_have_attribute("data-drawn", "true")
     sheet.get_by_role("button", name="Show the covered words").click()
     sheet.get_by_role("button", name="Show all").click()
     for measure in ("cosine", "change"):
@@ -158,9 +158,7 @@ def test_answers_are_filtered_worst_first(sheet: Page, plain: Path) -> None:
 
 def test_slides_change_at_a_key_within_200_ms(sheet: Page, plain: Path) -> None:
     sheet.goto(f"{plain.as_uri()}#present")
-    sheet.wait_for_function(
-        "document.getElementById('heatmap').dataset.drawn === 'true' || document.body.classList.contains('presenting')"
-    )
+    expect(sheet.locator("body.presenting, #heatmap[data-drawn=true]").first).to_be_attached()
     expect(sheet.locator(".slide.on")).to_contain_text("Is it forgotten?")
     times = [sheet.evaluate(PRESS, "ArrowRight") for _ in range(7)]  # the fourth has three questions
     expect(sheet.locator(".slide.on")).to_contain_text("What could still leak")

@@ -48,7 +48,7 @@ def test_a_site_opens_from_a_folder_drags_filters_and_has_no_barriers(sheet: Pag
     sheet.goto((written / "index.html").as_uri())
     assert not barriers(sheet)
     sheet.get_by_role("link", name="Localize").click()
-    sheet.wait_for_function("document.getElementById('scatter').dataset.drawn === 'true'")
+    expect(sheet.locator("#scatter")).to_have_attribute("data-drawn", "true")
     cut = sheet.locator("#cut")
     own = cut.inner_text()
     assert COUNT.search(own)
