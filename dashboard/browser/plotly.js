@@ -20,6 +20,12 @@ function plotly() {
   return window.forgetscopePlotly;
 }
 
+// What is not the picture that a page is about lets that one be seen first. A page that nobody looks at has no frames.
+function afterThePicture() {
+  const frame = new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  return Promise.race([frame, new Promise((resolve) => setTimeout(resolve, 200))]);
+}
+
 // What a component is given: its figure, and what belongs to it, come as one text (`drawn` in dashboard/widgets/plot.py).
 function whole({ drawn, ...more }) {
   return { ...JSON.parse(drawn), ...more };

@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,9 +28,10 @@ from core.runs import store
 from core.serve import client
 from core.util import files
 from dashboard.__main__ import free_port
-from tests.bench import dashboard_scores
+from tests.bench import dashboard_scores, first_visit
 
 REPEAT = 5
+VISITS = 9
 FIRST_PORT = 8900
 TENSORS = (448, 1120, 2240)
 MODULES = 7
@@ -77,7 +77,7 @@ def main() -> int:
             newcomer = first_question(browser, url)
             found: dict[str, Any] = {
                 "new user's own question answered twice, s": newcomer,
-                "first visit": visits(browser, url),
+                "first visit": visits(url),
                 "server after a first visit": memory(process),
             }
             found |= {f"{tensors} tensors": thresholds(browser, url, tensors) for tensors in TENSORS}
@@ -157,53 +157,12 @@ def median(measure: Callable[[], float]) -> float:
     return round(statistics.median(measure() for _ in range(REPEAT)), 2)
 
 
-def visits(browser: Any, url: str) -> dict[str, Any]:
-    """Measure first visits: paint, first heatmap, and bytes as they cross the wire."""
-    paint, heatmap, sent = [], [], []
-    for _ in range(REPEAT):
-        with counted(url) as (through, total):
-            context = browser.new_context(viewport={"width": 1280, "height": 900})
-            page = context.new_page()
-            started = time.monotonic()
-            page.goto(through)
-            page.wait_for_selector(READY, timeout=PATIENCE)
-            heatmap.append(time.monotonic() - started)
-            paint.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") / 1000)
-            page.wait_for_load_state("networkidle")
-            sent.append(total[0] / 1e6)
-            context.close()
+def visits(url: str) -> dict[str, Any]:
+    """Measure first visits in browsers that nothing drives: paint, whole heatmap, and bytes as they cross the wire."""
+    first_visit.visit(url)  # the server's own first
+    paint, heatmap, sent = zip(*(first_visit.visit(url) for _ in range(VISITS)), strict=True)
     names = ("first paint, s", "first heatmap, s", "bytes, MB")
     return {name: round(statistics.median(values), 2) for name, values in zip(names, (paint, heatmap, sent), strict=True)}
-
-
-@contextlib.contextmanager
-def counted(url: str) -> Iterator[tuple[str, list[int]]]:
-    """Put a relay before the server that counts what it sends: a browser reports some of it after decompression."""
-    target, total = int(url.rpartition(":")[2]), [0]
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def pump(source: socket.socket, sink: socket.socket, count: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                total[0] += len(data) if count else 0
-                sink.sendall(data)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = listener.accept()
-                far = socket.create_connection(("127.0.0.1", target))
-                threading.Thread(target=pump, args=(near, far, False), daemon=True).start()
-                threading.Thread(target=pump, args=(far, near, True), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", total
-    finally:
-        listener.close()
 
 
 def thresholds(browser: Any, url: str, tensors: int) -> dict[str, float]:
