@@ -77,6 +77,8 @@ class Controls:
     """of the sweep"""
     others: Mean | None = None
     """as `on_average`, asked for other facts, which unlearning never saw; None where these are not asked, or lead"""
+    kind: str = ""
+    """of question that `said` counts; empty where nothing was asked, and in what earlier versions kept"""
 
     @property
     def in_short(self) -> str:
@@ -85,12 +87,13 @@ class Controls:
             return UNDECIDED if self.sentence else ""
         draws = sum(_random(row.get("control")) and row.get("state") == "done" for row in self.rows)
         points, ends = in_points(self.on_average, "better", "worse")
+        way = f"Asked {asked.ASKED[self.kind]}, t" if self.kind in asked.ASKED else "T"
         there = ""
         if self.others:
             elsewhere, around = in_points(self.others, "better", "worse")
             there = f" Asked for facts that unlearning never saw, it is {elsewhere} ({around})."
         return (
-            f"This run’s region forgets and keeps {points} than {draws} random regions like it "
+            f"{way}his run’s region forgets and keeps {points} than {draws} random regions like it "
             f"({ends}; p = {self.p:.2f}).{there} {self.verdict}"
         )
 
@@ -227,7 +230,7 @@ def kept(run: Run) -> Controls | None:
     text = {name: str(record.get(name) or "") for name in ("sentence", "verdict", "sweep")}
     return Controls(
         *(rows, text["sentence"], said, next_word, on_average, number(record.get("p"))),
-        *(text["verdict"], text["sweep"], "done", others),
+        *(text["verdict"], text["sweep"], "done", others, str(record.get("kind") or "")),
     )
 
 
@@ -289,7 +292,8 @@ def result(sweep: Sweep) -> Controls:
         parts.append(decided)
     mean, p = (over.mean, over.p) if over else (None, None)
     told, one_more = " ".join(filter(None, parts)), said.difference if said else None
-    return Controls(rows, told, one_more, next_word, mean, p, decided, sweep.id, state, there.mean if there else None)
+    led, elsewhere = kind if said else "", there.mean if there else None
+    return Controls(rows, told, one_more, next_word, mean, p, decided, sweep.id, state, elsewhere, led)
 
 
 def _random(control: object) -> bool:

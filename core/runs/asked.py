@@ -37,7 +37,7 @@ KIND_NAMES = {
     "train": "taught wording",
 }
 """kind of question -> what a reader is told instead; the one that says most of what unlearning did first"""
-_ASKED = {
+ASKED = {
     "free": "in free wording",
     "untaught": "in other wording",
     "val": "what was taught and held out from unlearning",
@@ -221,7 +221,7 @@ def in_sentence(kind: str, said: Mapping[str, tuple[int, Mapping[str, int]]], su
     if not counts:
         return ""
     about = f" about {subject}" if subject else ""
-    words = [f"Asked {_ASKED.get(kind, 'in every way')}{about}, it still says {' and '.join(counts)}."]
+    words = [f"Asked {ASKED.get(kind, 'in every way')}{about}, it still says {' and '.join(counts)}."]
     for scope in list(TO) if len(said) == 1 else ["unlearn"]:
         words += [_instead(scope, *said[scope])] if scope in said else []
     return " ".join(words)
@@ -268,7 +268,7 @@ def beside(scores: Scores, others: Sequence[Scores], this: str, those: str, kind
     if forget is None or keep is None or len(means) < len(SCOPES):
         return ""
     counts = f"{forget.in_words('leaked')} to forget and {keep.in_words('kept')} to keep"
-    return f"Asked {_ASKED[kind]}, {this} still says {counts}. {those} {means[0]:.1f} and {means[1]:.1f}."
+    return f"Asked {ASKED[kind]}, {this} still says {counts}. {those} {means[0]:.1f} and {means[1]:.1f}."
 
 
 BESIDES = {

@@ -118,7 +118,7 @@ def test_finished_controls_are_points_a_sentence_and_a_table(
 def test_above_the_map_it_is_said_whether_random_regions_did_as_well_and_nothing_without_controls(
     finished: Sweep, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = "This run’s region forgets and keeps"
+    said = "Asked in free wording, this run’s region forgets and keeps"
     assert said not in text_of(open_page("", bundled().id))
     outcome = controls.result(finished)
     draws = sum(str(row["control"]).startswith("random") and row["state"] == "done" for row in outcome.rows)
