@@ -62,9 +62,9 @@ def what(run: Run) -> str:
 
 
 def went(scores: Scores) -> str:
-    """Say whether the run is good, a line a scope, and below what is said in the place of what is forgotten."""
+    """Say whether the run is good, a line a scope; after what is forgotten, what is said in its place."""
     lines = []
     for judgement in in_short.judgements(scores):
         colour, sign = LOOKS[judgement.state]
         lines.append(f"{colour}[{sign} **{md(judgement.word)}**] {md(judgement.text)}")
-    return "  \n".join([*lines, md(asked.instead(scores))]) if lines else ""
+    return "  \n".join([lines[0], md(asked.instead(scores)), *lines[1:]]) if lines else ""

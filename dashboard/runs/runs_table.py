@@ -52,10 +52,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "U never taught",
         "R val",
         "Never-knew val",
-        "Age",
+        "Made",
         "Asked",
     ),
-    "Cost": ("Name", "State", "Model", "Data", "Seconds", "Peak memory", "Size", "Age", "Tags"),
+    "Cost": ("Name", "State", "Model", "Data", "Seconds", "Peak memory", "Size", "Made", "Tags"),
     "All": (
         "Name",
         "State",
@@ -69,7 +69,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *KNEW,
         "Seconds",
         "Peak memory",
-        "Age",
+        "Made",
         "Size",
         "Tags",
         "Id",
@@ -154,7 +154,7 @@ def row(run: Overview) -> dict[str, Any]:
         **{column: run.knew.get(split) for column, split in KNEW.items()},
         "Seconds": run.seconds,
         "Peak memory": run.peak_memory,
-        "Age": run.created,
+        "Made": run.created,
         "Size": run.size,
         "Tags": list(run.label.tags),
         "Id": run.id,
@@ -182,7 +182,7 @@ def frame(overviews: Sequence[Overview], shown: str) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.DataFrame([row(run) for run in overviews], columns=list(COLUMNS["All"]))
-    table["Age"] = pd.to_datetime(table["Age"], unit="s", errors="coerce", utc=True)
+    table["Made"] = pd.to_datetime(table["Made"], unit="s", errors="coerce", utc=True)
     for column in (*SCORES, *KNEW, "Seconds", "Peak memory"):
         table[column] = table[column].astype("float64")
     return table[list(COLUMNS[shown])]
@@ -248,23 +248,23 @@ def columns(shown: str) -> dict[str, Any]:
         "unreadable": "red",
     }
     kinds_of: dict[str, Any] = {
-        "Name": kinds.TextColumn(width=260, pinned=shown == "All", help="★: pinned"),
-        "State": kinds.MultiselectColumn(width=80, options=list(states), color=list(states.values())),
+        "Name": kinds.TextColumn(width=212, pinned=shown == "All", help="★: pinned"),
+        "State": kinds.MultiselectColumn(width=72, options=list(states), color=list(states.values())),
         "Seconds": kinds.NumberColumn("Time", format="duration", width=110, help=HELP["Seconds"]),
         "Peak memory": kinds.NumberColumn(format="bytes", width=105, help=HELP["Peak memory"]),
         "Size": kinds.NumberColumn("Size on disk", format="bytes", width=95, help=HELP["Size"]),
-        "Age": kinds.DatetimeColumn(format="distance", width=96),
+        "Made": kinds.DatetimeColumn(format="D MMM", width=68),
         "Tags": kinds.MultiselectColumn(color="gray", width=140),
-        "Region": kinds.TextColumn(width=130, help=HELP["Region"]),
-        "Method": kinds.TextColumn(width=82),
+        "Region": kinds.TextColumn(width=138, help=HELP["Region"]),
+        "Method": kinds.TextColumn(width=78),
         "Model": kinds.TextColumn(width=110),
         "Data": kinds.TextColumn(width=110),
         "Id": kinds.TextColumn(width=220),
     }
     for column in SAID:
-        kinds_of[column] = kinds.TextColumn(width=72, help=HELP[column])
+        kinds_of[column] = kinds.TextColumn(width=90 if len(column) > 8 else 72, help=HELP[column])
     kinds_of["Asked"] = kinds.TextColumn(width=210, help=HELP["Asked"])
     for column in (*SCORES, *KNEW):
         head = {"U never taught": "U never", "Never-knew val": "Never-knew"}.get(column, column)
-        kinds_of[column] = kinds.NumberColumn(head, format="%.1f %%", width=70 if len(head) < 10 else 90, help=HELP[column])
+        kinds_of[column] = kinds.NumberColumn(head, format="%.1f %%", width=66 if len(head) < 10 else 88, help=HELP[column])
     return kinds_of
