@@ -1,8 +1,8 @@
 """What a folder of runs takes on the disk, and what of it can go without hurting any run.
 
-Runs themselves are deleted one by one (core/runs/trash.py). What is cleaned here is the trash, and what is made anew when it
-is
-needed: cached stages (each run has its own copy or link) and the notes of workers that have ended. What is in use stays.
+Runs themselves are deleted one by one (core/runs/trash.py). What is cleaned here is the trash, what is made anew when it is
+needed (cached stages, of which each run has its own copy or link), the notes of workers that have ended, uploads that no run
+is made with, and what visitors asked. What is in use stays.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from core.runs.store import Run
 from core.util import access, failure_sentences
 from core.util.safe_read import mapping
 
-RUNS, CACHE, NOTES, UPLOADS = "runs", "cache", "notes", "uploads"
-PARTS = (RUNS, "trash", CACHE, NOTES, UPLOADS)
+RUNS, CACHE, NOTES, UPLOADS, ASKED = "runs", "cache", "notes", "uploads", "asked"
+PARTS = (RUNS, "trash", CACHE, NOTES, UPLOADS, ASKED)
 """of a folder of runs; all but the first can be cleaned"""
 CACHED, UPLOADED = ".cache", ".uploads"
 NEW = 3600.0
@@ -52,6 +52,7 @@ def use(folder: Path) -> Use:
         CACHE: [folder / CACHED],
         NOTES: [report.path for report in _notes(folder)],
         UPLOADS: [folder / UPLOADED],
+        ASKED: [folder / layout.ASKED],
     }
     sizes = {part: sum(_bytes(path, seen) for path in parts[part]) for part in PARTS}
     there = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
@@ -83,6 +84,8 @@ def clean(part: str, folder: Path) -> int:
         elif part == NOTES:
             for report in _notes(folder):
                 shutil.rmtree(report.path, ignore_errors=True)
+        elif part == ASKED:
+            shutil.rmtree(folder / layout.ASKED, ignore_errors=True)
         elif part == UPLOADS:
             for path in _unused(folder):
                 shutil.rmtree(path, ignore_errors=True)

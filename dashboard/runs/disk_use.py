@@ -33,6 +33,10 @@ TITLES = {
         "Notes of ended work",
         "What workers of references, probes, estimates and harnesses reported. Their results stand in the runs.",
     ),
+    "asked": (
+        "Asked questions",
+        "What visitors asked on Compare, kept for their next visit. Cleaned up, everybody's history is empty.",
+    ),
 }
 """part of the folder of runs -> its name, and what becomes of it"""
 

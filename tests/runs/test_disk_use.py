@@ -191,3 +191,10 @@ def test_an_answerer_is_listed_with_its_memory() -> None:
         process.kill()
         process.wait()
     assert not any(one.pid == process.pid for one in under_way.ours())
+
+
+def test_what_visitors_asked_counts_and_can_go_with_all_of_it(folder: Path) -> None:
+    blob(folder / ".asked" / "some-run" / "somebody.jsonl")
+    assert MB <= disk_use.use(folder).sizes["asked"] < 1.3 * MB
+    assert MB <= disk_use.clean("asked", folder) < 1.3 * MB
+    assert disk_use.use(folder).sizes["asked"] == 0
