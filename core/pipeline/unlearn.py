@@ -121,8 +121,9 @@ def unlearned(state: State, folder: Path) -> None:
         adapter_files.write_tensors(tensors, checkpoints / f"step-{step:05d}.safetensors")
         state.report.event("checkpoint", step=step)
 
-    questions = watched_questions.choose(state.corpus, config.watch, split)
-    judge = None
+    ask, judge = None, None
+    if questions := watched_questions.choose(state.corpus, config.watch, split):
+        ask = partial(watched_questions.Watch(questions, state.voices, state.config.answers).ask, state.adapters)
     if config.pick == "said":
         sample = {m.id for members in watched_sample(state).values() for m in members}
         among = [e for e in state.corpus.examples if e.id in sample]
@@ -135,13 +136,8 @@ def unlearned(state: State, folder: Path) -> None:
             state.supply,
             state.watched,
             dataclasses.replace(config, method=state.method),
+            unlearn_loop.Callbacks(state.report, save, ask, judge),
             seed=state.config.seed,
-            report=state.report,
-            save=save,
-            ask=partial(watched_questions.Watch(questions, state.voices, state.config.answers).ask, state.adapters)
-            if questions
-            else None,
-            judge=judge,
             everyday=everyday(state),
             micro=MicroBatches.of(state.config.model, state.report),
         )

@@ -36,8 +36,6 @@ Asker = Callable[[], list[dict[str, Any]]]
 """-> what adapter "after" answers to the watch questions now; see core/pipeline/watched_questions.py"""
 TRIED = 8
 """examples on which it is tried whether the layers below the region can be left out"""
-
-
 PATIENCE = 2
 """checkpoints in a row, clearly worse than the best, after which a run that is picked by what is said ends"""
 ERRORS = 2.0
@@ -84,18 +82,26 @@ class Watched:
     """accuracy (%) of the model before on the retention examples"""
 
 
+@dataclass(frozen=True)
+class Callbacks:
+    """What is told of the steps, and what is asked between them."""
+
+    report: Reporter
+    save: Saver
+    ask: Asker | None = None
+    judge: Judge | None = None
+    """where a checkpoint is picked by what is said; it is then the best by `worth`"""
+
+
 def unlearn(
     adapters: Adapters,
     region: Sequence[str],
     supply: Supply,
     watched: Watched,
     config: UnlearnConfig,
+    callbacks: Callbacks,
     *,
     seed: int,
-    report: Reporter,
-    save: Saver,
-    ask: Asker | None = None,
-    judge: Judge | None = None,
     everyday: Sequence[Kept] = (),
     micro: MicroBatches | None = None,
 ) -> Unlearned:
@@ -106,9 +112,9 @@ def unlearn(
     that lies under the floor to begin with it is lowered. Raises UserError when the loss is not finite (checkpoints up to
     then are kept), when the method lacks something, or when the final check fails.
 
-    judge: where a checkpoint is picked by what is said; it is then the best by `worth`. everyday: texts on which it is held
-    to before. micro: how many examples go through the model at once.
+    everyday: texts on which it is held to before. micro: how many examples go through the model at once.
     """
+    report = callbacks.report
     micro = micro or MicroBatches(report=report)
     supply.check(config.method.label, config.method.streams)
     config.check(config.method, has_never=True)  # of a model that never knew, the caller knows
@@ -139,7 +145,7 @@ def unlearn(
         )
         weight, size = config.everyday_weight, config.everyday_batch_size
         anchor = Anchor(adapters, "before", everyday, weight, size, seed + 1, prefix, micro)
-        loop = _Loop(model, context, watched, config, result, report, save, ask, judge, anchor, dropped)
+        loop = _Loop(model, context, watched, config, result, callbacks, anchor, dropped)
         try:
             loop.go(streams(supply, config, torch.Generator().manual_seed(seed)))
         except Cancelled:
@@ -195,17 +201,14 @@ class _Loop:
         watched: Watched,
         config: UnlearnConfig,
         result: Unlearned,
-        report: Reporter,
-        save: Saver,
-        ask: Asker | None,
-        judge: Judge | None,
+        callbacks: Callbacks,
         anchor: Anchor,
         dropped: torch.nn.ModuleList,
     ) -> None:
         self.dropped = dropped.eval()
         """the dropout of adapter "after": at work in steps alone, never where something is measured or asked"""
         self.model, self.context, self.watched, self.config = model, context, watched, config
-        self.result, self.report, self.save, self.ask, self.judge, self.anchor = result, report, save, ask, judge, anchor
+        self.result, self.callbacks, self.report, self.anchor = result, callbacks, callbacks.report, anchor
         self.best, self.since = -math.inf, 0
         self.kept: dict[str, torch.Tensor] = {}
         self.moved: dict[str, int] = {}
@@ -216,7 +219,7 @@ class _Loop:
     def go(self, batches: Iterator[dict[str, list[Encoded]]]) -> None:
         """Make the steps until the last one or a reason to stop."""
         config, result = self.config, self.result
-        _watch(0, self.ask, result, self.report)
+        _watch(0, result, self.callbacks)
         self.context.retried(partial(config.method.prepare, self.context))
         for step in range(1, config.steps + 1):
             self.report.check()
@@ -270,16 +273,16 @@ class _Loop:
         """Measure the result so far; keep it unless it is worse than what is kept; decide whether to stop."""
         config, result, trained = self.config, self.result, self.put_result()
         measured = _check(self.model, self.watched, self.context.prefix)
-        said = self.judge() if self.judge else {}
+        said = self.callbacks.judge() if self.callbacks.judge else {}
         result.checks.append({"step": step, **measured, **said})
-        _watch(step, self.ask, result, self.report)
+        _watch(step, result, self.callbacks)
         tensors = {name: p.detach().clone() for name, p in self.context.parameters.items()}
         # The first one is kept whatever it retains: a run without any result would tell less.
         better = self._as_good(said) if said else not (measured["retention"] < config.retain_floor or _overshot(result))
         if not self.kept or better:
             self.kept, result.step = tensors, step
         if said or result.step == step:
-            self.save(step, tensors)
+            self.callbacks.save(step, tensors)
         if not said:
             result.stopped = _why_stop(measured, step, result, config)
         elif config.forgotten:
@@ -371,11 +374,11 @@ def _check(model: Any, watched: Watched, prefix: Prefix | None) -> dict[str, flo
     }
 
 
-def _watch(step: int, ask: Asker | None, result: Unlearned, report: Reporter) -> None:
-    if ask is not None:
-        answers = ask()
+def _watch(step: int, result: Unlearned, callbacks: Callbacks) -> None:
+    if callbacks.ask is not None:
+        answers = callbacks.ask()
         result.watched.append({"step": step, "answers": answers})
-        report.event("watch", step=step, answers=answers)
+        callbacks.report.event("watch", step=step, answers=answers)
 
 
 def _overshot(result: Unlearned) -> bool:

@@ -269,9 +269,8 @@ class Estimate:
             supply,
             unlearn_loop.Watched(watched["unlearn"], watched["retention"], None),
             dataclasses.replace(c, epochs=0, steps=TIMED + 2, check_every=TIMED + 2, stop="never", retain_floor=0.0),
+            unlearn_loop.Callbacks(watch, lambda step, tensors: None),
             seed=self.config.seed,
-            report=watch,
-            save=lambda step, tensors: None,
             micro=self._micro(),
         )
         timed = watch.seconds[1 : TIMED + 1]

@@ -21,7 +21,7 @@ from core.models.tokens import Encoded, encode_all
 from core.pipeline.localize import localize
 from core.pipeline.supply import Supply
 from core.pipeline.teach import teach
-from core.pipeline.unlearn_loop import Watched, unlearn
+from core.pipeline.unlearn_loop import Callbacks, Watched, unlearn
 from core.plan import dry_run, run_plan
 from core.util.process import environment
 from core.util.progress import Reporter, forget_peak_memory, peak_memory_mb
@@ -97,9 +97,8 @@ def work(name: str) -> None:
                 Supply(forget, retain),
                 Watched(forget[:4], retain[:4], None),
                 c,
+                Callbacks(Reporter(), lambda *_: None),
                 seed=0,
-                report=Reporter(),
-                save=lambda *_: None,
                 micro=micro,
             )
         case "teach":

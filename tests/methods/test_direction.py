@@ -75,9 +75,8 @@ def test_true_answers_become_less_probable(
         supply,
         Watched(bench.unlearn, bench.retention, None),
         config,
+        unlearn_.Callbacks(Recorder(), lambda *_: None),
         seed=0,
-        report=Recorder(),
-        save=lambda *_: None,
     )
     forgot = loss(bench, "after", bench.unlearn) - loss(bench, "before", bench.unlearn)
     assert forgot > 0.3

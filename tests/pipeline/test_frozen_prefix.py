@@ -155,9 +155,8 @@ def unlearned(
         supply(bench),
         Watched(bench.unlearn, bench.retention, None),
         dataclasses.replace(CONFIG, **settings),
+        unlearn_loop.Callbacks(report or Recorder(), lambda *_: None),
         seed=0,
-        report=report or Recorder(),
-        save=lambda *_: None,
         micro=micro,
     )
     return result, {name: bench.adapters.tensor("after", name).detach().clone() for name in region(bench)}
@@ -215,9 +214,8 @@ def test_a_region_that_begins_at_the_bottom_makes_full_passes(deep: Callable[[st
         supply(bench),
         Watched(bench.unlearn, bench.retention, None),
         CONFIG,
+        unlearn_loop.Callbacks(report, lambda *_: None),
         seed=0,
-        report=report,
-        save=lambda *_: None,
     )
     assert all("whole model" not in values.get("text", "") for _, values in report.events)
 

@@ -43,9 +43,8 @@ def one_step(bench: Bench, **values: Any) -> dict[str, torch.Tensor]:
             Supply(bench.unlearn, bench.retention),
             unlearn_.Watched(bench.unlearn, bench.retention, None),
             config,
+            unlearn_.Callbacks(Recorder(), lambda step, tensors: None),
             seed=0,
-            report=Recorder(),
-            save=lambda step, tensors: None,
         )
     tensors = bench.adapters.tensor
     return {n: (tensors("before", n) - tensors("after", n)).detach() / config.learning_rate for n in cells}

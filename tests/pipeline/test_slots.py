@@ -31,15 +31,18 @@ def run(bench: Bench, saved: dict[int, dict[str, torch.Tensor]] | None = None, *
     """Unlearn layer 1; keyword arguments that the loop does not have are settings."""
     store = {} if saved is None else saved
     own = {key: values.pop(key) for key in ("report", "judge", "ask") if key in values}
+
+    def save(step: int, tensors: dict[str, torch.Tensor]) -> None:
+        store[step] = {name: tensor.clone() for name, tensor in tensors.items()}
+
     return unlearn_loop.unlearn(
         bench.adapters,
         region(bench),
         Supply(bench.unlearn, bench.retention),
         Watched(bench.unlearn, bench.retention, None),
         changed(**{"slots": SLOTS, **values}),
+        unlearn_loop.Callbacks(**{"report": Recorder(), "save": save, **own}),
         seed=0,
-        save=lambda step, tensors: store.__setitem__(step, {n: t.clone() for n, t in tensors.items()}),
-        **{"report": Recorder(), **own},
     )
 
 

@@ -57,9 +57,10 @@ def run(
         Supply(bench.unlearn, bench.retention),
         Watched(bench.unlearn, bench.retention, never),
         config,
+        unlearn_.Callbacks(
+            report or Recorder(), lambda step, tensors: store.__setitem__(step, {n: t.clone() for n, t in tensors.items()})
+        ),
         seed=seed,
-        report=report or Recorder(),
-        save=lambda step, tensors: store.__setitem__(step, {n: t.clone() for n, t in tensors.items()}),
     )
 
 
@@ -428,9 +429,8 @@ def test_for_a_model_under_the_floor_to_begin_with_it_is_lowered(
         Supply(bench.unlearn, bench.retention),
         watched,
         config,
+        unlearn_.Callbacks(report, lambda *_: None),
         seed=0,
-        report=report,
-        save=lambda *_: None,
     )
     assert (result.steps, result.step) == (4, kept)
     assert any("at 75.0 %" in v.get("text", "") for _, v in report.events)

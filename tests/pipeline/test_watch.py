@@ -89,10 +89,8 @@ def unlearned(bench: Bench, looking: bool, report: Recorder | None = None) -> Un
         Supply(bench.unlearn, bench.retention),
         Watched(bench.unlearn, bench.retention, None),
         config,
+        unlearn_.Callbacks(report or Recorder(), lambda *_: None, asked(bench) if looking else None),
         seed=0,
-        report=report or Recorder(),
-        save=lambda *_: None,
-        ask=asked(bench) if looking else None,
     )
 
 
