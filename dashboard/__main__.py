@@ -27,7 +27,7 @@ from core.util.errors import UserError
 from core.util.paths import ROOT
 from core.util.version import version
 from dashboard import charts, localize, runs, widgets
-from dashboard.server import moved
+from dashboard.server import memory, moved
 from dashboard.server.compressed import Compressed
 from dashboard.server.first_page import FirstPage
 from dashboard.server.headers import SecurityHeaders
@@ -225,8 +225,7 @@ def serve(given: argparse.Namespace) -> None:
         hosts = [*settings["server.allowedHosts"], "["]  # the last is what Starlette makes of [::1]:8501
     wanted = given.port or int(os.environ.get("STREAMLIT_SERVER_PORT") or settings["server.port"])
     port = free_port(address, wanted)
-    # Arrow's own allocator keeps some 25 MB more of what pages read and dropped.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    memory.keep_little()
     # In the environment, not handed on: pages read it, and so does every process that they start.
     if given.read_only:
         os.environ[access.READ_ONLY] = "1"
