@@ -36,7 +36,7 @@ $(VENV)/.dev: $(VENV)/.installed pyproject.toml
 
 test: install $(VENV)/.dev  ## the whole suite, without those of test-long
 	@tests/browser
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --durations=20
 
 test-long: install $(VENV)/.dev  ## full disks, lost networks, lost processes; exported models in llama.cpp
 	$(PY) -m pytest -m long
