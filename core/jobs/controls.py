@@ -87,13 +87,13 @@ class Controls:
             return UNDECIDED if self.sentence else ""
         draws = sum(_random(row.get("control")) and row.get("state") == "done" for row in self.rows)
         points, ends = in_points(self.on_average, "better", "worse")
-        way = f"Asked {asked.ASKED[self.kind]}, t" if self.kind in asked.ASKED else "T"
+        this = f"Asked {asked.ASKED[self.kind]}, this" if self.kind in asked.ASKED else "This"
         there = ""
         if self.others:
             elsewhere, around = in_points(self.others, "better", "worse")
             there = f" Asked for facts that unlearning never saw, it is {elsewhere} ({around})."
         return (
-            f"{way}his run’s region forgets and keeps {points} than {draws} random regions like it "
+            f"{this} run’s region forgets and keeps {points} than {draws} random regions like it "
             f"({ends}; p = {self.p:.2f}).{there} {self.verdict}"
         )
 

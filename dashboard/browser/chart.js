@@ -8,7 +8,7 @@ export default function ({ data: given, parentElement, setTriggerValue }) {
   box.setAttribute("role", "group");
   dress(box, plot, "img", data, "The data of this chart", "The chart");
   let ended = false;
-  Promise.all([plotly(), afterThePicture()]).then(async ([Plotly]) => {
+  Promise.all([plotly(), afterThePicture(plot)]).then(async ([Plotly]) => {
     if (ended) return;
     await Plotly.react(plot, drawn(figure.data, plot.clientWidth), fitting(figure.layout, plot.clientWidth), OPTIONS);
     plot.removeAllListeners?.("plotly_click");

@@ -20,8 +20,10 @@ function plotly() {
   return window.forgetscopePlotly;
 }
 
-// What is not the picture that a page is about lets that one be seen first. A page that nobody looks at has no frames.
-function afterThePicture() {
+// What is not the picture that a page is about lets that one be seen first, where it is not there itself already. A page
+// that nobody looks at has no frames.
+function afterThePicture(plot) {
+  if (plot.dataset.drawn) return null;
   const frame = new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
   return Promise.race([frame, new Promise((resolve) => setTimeout(resolve, 200))]);
 }

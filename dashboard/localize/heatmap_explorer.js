@@ -58,7 +58,7 @@ async function draw({ data, setStateValue, setTriggerValue }, box, plot, shared)
   const letGo = () => shared.held && new Promise((resolve) => shared.late.push(resolve));
   try {
     const Plotly = await plotly();
-    if (part !== "heat") await afterThePicture();
+    if (part !== "heat") await afterThePicture(plot);
     await letGo();
     if (outdated()) return;
     // Either plot may come first: both know the thresholds, the scatter brings the statistics.
