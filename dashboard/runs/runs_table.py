@@ -247,13 +247,14 @@ def columns(shown: str) -> dict[str, Any]:
         "failed": "red",
         "unreadable": "red",
     }
+    made, width = ("D MMM", 68) if shown == "Scores" else ("distance", 96)  # beside the scores is room for a day alone
     kinds_of: dict[str, Any] = {
         "Name": kinds.TextColumn(width=212, pinned=shown == "All", help="★: pinned"),
         "State": kinds.MultiselectColumn(width=72, options=list(states), color=list(states.values())),
         "Seconds": kinds.NumberColumn("Time", format="duration", width=110, help=HELP["Seconds"]),
         "Peak memory": kinds.NumberColumn(format="bytes", width=105, help=HELP["Peak memory"]),
         "Size": kinds.NumberColumn("Size on disk", format="bytes", width=95, help=HELP["Size"]),
-        "Made": kinds.DatetimeColumn(format="D MMM", width=68),
+        "Made": kinds.DatetimeColumn(format=made, width=width),
         "Tags": kinds.MultiselectColumn(color="gray", width=140),
         "Region": kinds.TextColumn(width=138, help=HELP["Region"]),
         "Method": kinds.TextColumn(width=78),
