@@ -34,8 +34,6 @@ RUNS = {
 """id -> subset of the demo, preset, name; in the order in which they are made"""
 FIRST = "privacy-clean"
 """the one that a visitor begins with"""
-PROBED = (FIRST,)
-"""those that probes are run on"""
 SLOW = {"relearning", "benign"}
 """probes that train copies of the model, and are left out: minutes each"""
 
@@ -126,8 +124,7 @@ def make(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder, set_aside(target):
         run = lifecycle.submit(settings.with_setting("data.subset", subset), Path(folder))
         finish(run)
-        if name in PROBED:
-            finish(probes.start(run, [probe for probe in PROBES if probe not in SLOW]))
+        finish(probes.start(run, [probe for probe in PROBES if probe not in SLOW]))
         copy(run, target)
 
 

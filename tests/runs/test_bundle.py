@@ -322,7 +322,6 @@ def test_successor_takes_nothing_from_the_old_run(
 
     old = place / "privacy-memflex"
     (old / bundle.CONTROLS).write_text("{}", encoding="utf-8")
-    monkeypatch.setattr(bundle, "PROBED", ("privacy-memflex",))
     monkeypatch.setattr(lifecycle, "submit", submit)
     monkeypatch.setattr(job, "start", examine)
     monkeypatch.setattr(progress_bar, "follow", lambda _: "done")
@@ -366,7 +365,7 @@ def test_shipped_runs_hold_what_they_claim(name: str) -> None:
     assert run.config() == preset(of_preset).with_setting("data.subset", subset).with_setting("name", title)
     on_disk = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     found = probes.read(run)
-    assert set(found) == (set(PROBES) - bundle.SLOW if name in bundle.PROBED else set())
+    assert set(found) == set(PROBES) - bundle.SLOW
     findings = {f"probes/{name}.json" for name in found}
     said = controls.kept(run)
     told = {controls.FILE} if said else set()
