@@ -22,7 +22,7 @@ HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1
 
 def small(place: Path, **texts: str) -> Run:
     """Return a finished run of a few questions; texts: what stands in the place of their own."""
-    skipped = shutil.ignore_patterns("after", "before", "checkpoints", "retrained", "*.npz")
+    skipped = shutil.ignore_patterns("after", "before", "checkpoints", "probes", "retrained", "*.npz")
     run = Run(Path(shutil.copytree(store.BUNDLED_RUNS / "privacy-memflex", place, ignore=skipped)))
     asked = [row | texts for row in run.answers() if "after" in row][::24]
     (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, asked)))
