@@ -39,11 +39,21 @@ def measure(run: Run, other: Run) -> dict[str, Mapping[str, float]]:
     return {name: never_knew_example.compute(evidence).values["after"] for name, evidence in scores.items()}
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Print the scores as one JSON object, or the sentence that says why there are none."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.second", description="What never-knew can reach at best.")
     parser.add_argument("run", help="a run of another seed with its reference")
     parser.add_argument("--runs", help="folder of runs")
     given = parser.parse_args()
-    bundled = store.by_id(FIRST, store.BUNDLED_RUNS)
-    found = measure(bundled, store.by_id(given.run, store.runs_folder(given.runs)))
+    try:
+        other = store.by_id(given.run, store.runs_folder(given.runs))
+        found = measure(store.by_id(FIRST, store.BUNDLED_RUNS), other)
+    except UserError as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 1
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
