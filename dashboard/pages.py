@@ -79,6 +79,8 @@ MOVED = (
     Moved("run", RUNS, {}, {"view": NEW_RUN}),
     Moved("admin", RUNS, {}, {"view": DISK}),
     Moved("documents", DOCUMENTS),
+    # It has no path, being the first page; whoever types its name as that of the others gets there.
+    Moved(LOCALIZE.address, LOCALIZE),
 )
 """for each address the first line that fits; parameters that it does not name stay as they are"""
 RENAMED = {"about": "who", "subject": "who"}

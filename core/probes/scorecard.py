@@ -53,6 +53,16 @@ def in_words(findings: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{more} of {tried} {WAYS} find more than in a model that never knew it." if tried else ""
 
 
+def not_counted(findings: Mapping[str, Mapping[str, Any]]) -> str:
+    """Name the judged probes that `ways_back` leaves out because they bring nothing back; empty where there are none."""
+    probes = (PROBES.get(name) for name, finding in findings.items() if not finding.get("unavailable"))
+    return " ".join(
+        f"“{probe.title}” is not one of them: it tells that something was taught, not what."
+        for probe in probes
+        if probe is not None and probe.kind == "leak" and probe.both_ways
+    )
+
+
 def _brings_back(probe: Probe | None, finding: Mapping[str, Any]) -> bool | None:
     """Say whether after's rate lies above that of every model that never knew it; None where that cannot be told."""
     if probe is None or probe.kind != "leak" or probe.both_ways or finding.get("unavailable") or finding.get("stale"):

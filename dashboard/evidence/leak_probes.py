@@ -88,7 +88,10 @@ def results(run: Run, findings: Mapping[str, Mapping[str, Any]]) -> None:
             md(f"{line.title} ({line.reach})" if line.reach else line.title)
         )
     verdicts = [f"{verdict}: {', '.join(names)}" for verdict, names in titles.items()]
-    st.markdown("  \n".join(filter(None, (scorecard.in_words(findings), *verdicts))))
+    counted = scorecard.in_words(findings)
+    if counted and (besides := scorecard.not_counted(findings)):
+        counted = f"{counted} {md(besides)}"
+    st.markdown("  \n".join(filter(None, (counted, *verdicts))))
     pictures(run, findings, [line for line in lines if line.verdict in COLORS], LEAKING, "probe_rates")
     pictures(run, findings, [line for line in lines if line.verdict not in COLORS], BESIDE, "probe_rates_beside")
     with st.expander("What each probe found, in words", icon=":material/notes:", expanded=len(lines) <= FEW):

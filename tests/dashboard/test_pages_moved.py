@@ -35,6 +35,8 @@ LINKS = [
     ("run", "", "runs", {"view": "New run"}),
     ("admin", "", "runs", {"view": "Disk and memory"}),
     ("documents", "document=How+cost+grows", "help", {"document": "How cost grows"}),
+    ("localize", "run=a&cell=x", "./", {"run": "a", "cell": "x"}),
+    ("localize", "", "./", {}),
 ]
 
 
@@ -50,9 +52,10 @@ def test_an_old_link_leads_to_what_it_showed(old: str, query: str, now: str, say
 
 def test_every_line_of_the_table_is_tried_and_leads_somewhere() -> None:
     there = {page.address for page in (*pages.ALL, *pages.HELP)}
+    paths = there - {pages.LOCALIZE.address}  # the first page's is empty
     for line in pages.MOVED:
         assert line.page.address in there
-        assert line.address not in there, "an address that is used again cannot lead away"
+        assert line.address not in paths, "an address that is used again cannot lead away"
     assert {line.address for line in pages.MOVED} == {old for old, *_ in LINKS}
     with pytest.raises(KeyError):
         pages.moved("compare", "")

@@ -374,7 +374,9 @@ def test_facts_tokens_and_pairs_stand_on_no_common_axis(open_page: Open, monkeyp
         return rates(rows, unit, palette, legend=legend)
 
     monkeypatch.setattr(chart, "rates", noted)
-    assert not open_page("evidence", store.bundled_runs()[0].id, part="Leak probes").exception
+    page = open_page("evidence", store.bundled_runs()[0].id, part="Leak probes")
+    assert not page.exception
+    assert "“Was it taught?” is not one of them" in text_of(page)
     units = {probe.title: UNITS[probe.unit] for probe in PROBES.values()}
     of_probes = [(unit, names) for unit, names in drawn if set(names) <= units.keys()]
     assert len({unit for unit, _ in of_probes}) == 4

@@ -82,6 +82,13 @@ def test_the_ways_back_that_are_counted_are_those_that_the_leak_probes_name() ->
     assert scorecard.ways_back(findings) == (sum(line.verdict in ("leaks", "perhaps") for line in lines), len(lines))
 
 
+def test_a_probe_that_brings_nothing_back_is_said_not_to_be_counted() -> None:
+    findings = probes.read(store.bundled_runs()[0])
+    assert scorecard.not_counted(findings).startswith("“Was it taught?” is not one of them")
+    assert scorecard.not_counted({"paraphrase": findings["paraphrase"]}) == ""
+    assert scorecard.not_counted({"membership": {"unavailable": "too few"}}) == ""
+
+
 def test_a_run_that_nobody_tried_to_get_anything_out_of_is_untested(make_run: MakeRun, open_page: Open) -> None:
     run = make_run("mine")
     shutil.rmtree(run.path / "probes", ignore_errors=True)
