@@ -32,8 +32,6 @@ RUNS = {
     "copyright-clean": ("copyright", "clean", "Clean on the copyright demo"),
 }
 """id -> subset of the demo, preset, name; in the order in which they are made"""
-FIRST = "privacy-clean"
-"""the one that a visitor begins with"""
 SLOW = {"relearning", "benign"}
 """probes that train copies of the model, and are left out: minutes each"""
 
@@ -58,12 +56,12 @@ def copy(run: Run, target: Path) -> None:
     _release(target)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run.path, target, ignore=lambda _, names: [name for name in names if name in LEFT_OUT])
-    # The first and the one that was kept, so that “stop here” works on the first visit; of the run that opens first one in
-    # the middle and the last as well. Each is as large as an adapter.
-    steps, kept = sorted((target / "checkpoints").glob("*")), askable.checkpoint(run, run.json("unlearn.json")["step"]).name
-    more = {steps[len(steps) // 2].name, steps[-1].name} if steps and target.name == FIRST else set()
-    for path in steps[1:]:
-        if path.name not in {kept, *more}:
+    # The first, one in the middle, the last and the one that was kept, so that “stop here” works on the first visit. Each
+    # is as large as an adapter.
+    steps, result = sorted((target / "checkpoints").glob("*")), askable.checkpoint(run, run.json("unlearn.json")["step"])
+    stay = {result.name, *(steps[at].name for at in (0, len(steps) // 2, -1))} if steps else set()
+    for path in steps:
+        if path.name not in stay:
             path.unlink()
     _link(target.parent)
     manifest = run.json("manifest.json")

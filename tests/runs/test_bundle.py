@@ -85,18 +85,9 @@ def test_what_others_link_to_can_be_made_anew(
     assert [path.name for path in place.iterdir() if path.name.startswith(".")] == [".made"]
 
 
-@pytest.mark.parametrize(
-    ("name", "kept", "there"),
-    [
-        ("few", 1, {1}),
-        ("few", 4, {1, 4}),
-        ("few", 7, {1, 7}),
-        (bundle.FIRST, 2, {1, 2, 4, 7}),
-        (bundle.FIRST, 7, {1, 4, 7}),
-    ],
-)
-def test_copy_keeps_the_first_and_the_kept_checkpoint_and_of_what_opens_first_more(
-    made: tuple[Run, RunConfig], tmp_path: Path, name: str, kept: int, there: set[int]
+@pytest.mark.parametrize(("kept", "there"), [(1, {1, 4, 7}), (2, {1, 2, 4, 7}), (7, {1, 4, 7})])
+def test_copy_keeps_the_first_the_middle_the_last_and_the_kept_checkpoint(
+    made: tuple[Run, RunConfig], tmp_path: Path, kept: int, there: set[int]
 ) -> None:
     run = Run(Path(shutil.copytree(made[0].path, tmp_path / "runs" / "many", ignore=shutil.ignore_patterns("checkpoints"))))
     (run.path / "checkpoints").mkdir()
@@ -104,8 +95,8 @@ def test_copy_keeps_the_first_and_the_kept_checkpoint_and_of_what_opens_first_mo
         (run.path / "checkpoints" / f"step-{step:05d}.safetensors").write_text(f"of step {step}")
     files_.write_json(run.path / "unlearn.json", {**run.json("unlearn.json"), "step": kept})
     manifests.renew(run, {}, {})
-    bundle.copy(run, tmp_path / "bundled" / name)
-    copied = Run(tmp_path / "bundled" / name)
+    bundle.copy(run, tmp_path / "bundled" / "many")
+    copied = Run(tmp_path / "bundled" / "many")
     assert set(askable.checkpoints(copied)) == there
     listed = {name for name in copied.json("manifest.json")["files"] if name.startswith("checkpoints/")}
     assert listed == {f"checkpoints/step-{step:05d}.safetensors" for step in there}
@@ -381,6 +372,7 @@ def test_shipped_runs_hold_what_they_claim(name: str) -> None:
     result = run.json("unlearn.json")
     assert result["watched"][0]["step"] == 0
     assert result["step"] in askable.checkpoints(run)
+    assert len(askable.checkpoints(run)) >= 3  # “stop here” has something to choose from on the first visit
     assert askable.checkpoint(run, result["step"]).read_bytes() == askable.unlearned(run).read_bytes()
 
 
@@ -398,4 +390,4 @@ def test_shipped_runs_hold_large_files_once_and_every_link_leads_to_one() -> Non
 
 def test_shipped_runs_are_small() -> None:
     # Of a link counts the link.
-    assert sum(path.lstat().st_size for path in store.BUNDLED_RUNS.rglob("*") if not path.is_dir()) <= 70e6
+    assert sum(path.lstat().st_size for path in store.BUNDLED_RUNS.rglob("*") if not path.is_dir()) <= 80e6
