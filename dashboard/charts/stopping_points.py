@@ -1,8 +1,9 @@
-"""Both scopes' success at every check of unlearning, and where one would stop."""
+"""What both scopes were at every check of unlearning, and where one would stop."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style, scope_marker
@@ -11,24 +12,57 @@ from dashboard.charts.palette import Palette
 Checks = Sequence[Mapping[str, float]]
 
 
-def stops(checks: Checks, chosen: float, kept: float, ignorance: float | None, palette: Palette) -> Figure:
-    """Draw Unlearn and Retention Success over steps.
+@dataclass(frozen=True)
+class Line:
+    """One number at every check."""
 
-    checks: step, unlearn and retention accuracy in percent. chosen: the step to stop at. kept: the run's own result.
-    ignorance: Unlearn Success of the never-taught model on the same questions.
+    name: str
+    values: Sequence[float]
+    """percent"""
+    scope: str
+    """whose colour it has"""
+    symbol: str = ""
+    """marker; that of the scope where none is named"""
+
+
+def said(checks: Checks) -> list[Line]:
+    """Return what was said when asked: of U no longer, of U something made up, of R still."""
+    return [
+        Line(f"{SCOPE_NAMES['unlearn']}: no longer said", [check["said_forgotten"] for check in checks], "unlearn"),
+        Line("△ to forget: made up", [check["said_made_up"] for check in checks], "unlearn", "triangle-up-open"),
+        Line(f"{SCOPE_NAMES['retention']}: still said", [check["said_kept"] for check in checks], "retention"),
+    ]
+
+
+def next_word(checks: Checks) -> list[Line]:
+    """Return Unlearn and Retention Success."""
+    return [
+        Line(SCOPE_NAMES["unlearn"], [100 - check["unlearn"] for check in checks], "unlearn"),
+        Line(SCOPE_NAMES["retention"], [check["retention"] for check in checks], "retention"),
+    ]
+
+
+def stops(
+    steps: Sequence[float], lines: Sequence[Line], chosen: float, kept: float, ignorance: float | None, palette: Palette
+) -> Figure:
+    """Draw lines over the steps of checks.
+
+    chosen: the step to stop at. kept: the run's own result. ignorance: Unlearn Success of the never-taught model on the same
+    questions, where the lines are of next words.
     """
     fig = figure(palette, 320, showlegend=True, margin={"t": 34})
-    steps = [check["step"] for check in checks]
-    for scope in ("unlearn", "retention"):
-        values = [100 - check[scope] if scope == "unlearn" else check[scope] for check in checks]
+    for line in lines:
+        style, marker = line_style(palette, line.scope), scope_marker(line.scope, 9)
+        if line.symbol:
+            style, marker = {**style, "width": 1.5, "dash": "dot"}, {"symbol": line.symbol, "size": 9}
         fig.add_scatter(
             x=steps,
-            y=values,
+            y=line.values,
             mode="lines+markers",
-            name=SCOPE_NAMES[scope],
-            line=line_style(palette, scope),
-            marker=scope_marker(scope, 9),
-            hovertemplate="step %{x}: success %{y:.1f} %<extra></extra>",
+            name=line.name,
+            line=style,
+            marker=marker,
+            hovertemplate="step %{x}: %{y:.1f} %<extra>%{fullData.name}</extra>",
         )
     if ignorance is not None:
         quiet: dict[str, Any] = {"color": palette.muted, "size": 12}
@@ -57,7 +91,7 @@ def stops(checks: Checks, chosen: float, kept: float, ignorance: float | None, p
     room = 0.04 * (max(steps) - min(steps) or 1)
     fig.update_layout(
         xaxis=axis(palette, "step", range=[min(steps) - room, max(steps) + room]),
-        yaxis=axis(palette, "success, %", range=[-3, 106], tickvals=[0, 20, 40, 60, 80, 100]),
+        yaxis=axis(palette, "%", range=[-3, 106], tickvals=[0, 20, 40, 60, 80, 100]),
     )
     return fig
 

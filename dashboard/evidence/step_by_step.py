@@ -12,12 +12,15 @@ from core.runs import askable, picked_step, store
 from core.runs.store import Run
 from core.util.safe_read import mapping, number
 from dashboard import pages
-from dashboard.charts import curves
-from dashboard.charts.stopping_points import stops
+from dashboard.charts import curves, stopping_points
 from dashboard.evidence.scores_table import Measured
 from dashboard.text import md
 from dashboard.widgets import current_run, page_style
 
+ASKED = (
+    "of the unlearn scope answers that do not say the fact, and those that make one up; of the retention scope answers that "
+    "say it, at every check"
+)
 FORMULA = "100 − accuracy on the unlearn scope, accuracy on the retention scope, on a fixed sample at every check"
 PEEKED = (
     "This run's scores on val were on the screen. A step that is chosen in their sight has used val up: what it "
@@ -51,11 +54,15 @@ def show(current: Measured) -> None:
     sample = "dev" if result.get("split") == "dev" else "train"
     ignorance = never_taught(result)
     st.markdown(md(in_words(checks, chosen, kept, ignorance, sample)))
+    asked = all(map(was_asked, checks))
+    lines = stopping_points.said(checks) if asked else stopping_points.next_word(checks)
     page_style.chart(
-        stops(checks, chosen, kept, ignorance, page_style.palette()),
-        f"Success on both scopes at {len(steps)} checks",
+        stopping_points.stops(steps, lines, chosen, kept, None if asked else ignorance, page_style.palette()),
+        f"{'What is said of' if asked else 'Success on'} both scopes at {len(steps)} checks",
         "stops",
-        facts=page_style.where(run, "unlearn", "unlearn.json", FORMULA, f"a fixed sample of the {sample} questions"),
+        facts=page_style.where(
+            run, "unlearn", "unlearn.json", ASKED if asked else FORMULA, f"a fixed sample of the {sample} questions"
+        ),
     )
     offer(run, chosen, kept, "val" if run.id in st.session_state.get(SEEN, ()) else sample)
     with st.expander("Loss at every step", icon=":material/show_chart:", key="losses.open", on_change="rerun") as box:
@@ -106,29 +113,48 @@ def pick(run: Run, steps: Sequence[int], kept: int) -> int:
     )
 
 
+def was_asked(check: Mapping[str, float]) -> bool:
+    """Say whether the model was asked at a check, so that what it says is known."""
+    return all(number(check.get(f"said_{what}")) is not None for what in ("forgotten", "kept", "made_up"))
+
+
 def in_words(checks: Sequence[Mapping[str, float]], chosen: int, kept: int, ignorance: float | None, sample: str) -> str:
-    """Say what stopping at a step would have meant."""
+    """Say what stopping at a step would have meant: what is said when asked first, where that is known."""
     at = {int(check["step"]): check for check in checks}
     if chosen not in at:
         return f"At step {chosen} nothing was measured."
-    u, r = 100 - at[chosen]["unlearn"], at[chosen]["retention"]
+    where = f"The result is step {kept}" if chosen == kept else f"Stopped at step {chosen}"
+    mine, result = at[chosen], at.get(kept) if chosen != kept else None
+    if result is not None:
+        where += f" instead of {kept}"
+    u, r = 100 - mine["unlearn"], mine["retention"]
     beside = "" if ignorance is None else f" (never taught: {ignorance:.1f})"
-    if chosen == kept:
-        return (
-            f"The result is step {kept}: on a fixed sample of the {sample} questions Unlearn Success {u:.1f}{beside}, "
-            f"Retention Success {r:.1f}."
-        )
-    if kept not in at:
-        return (
-            f"Stopped at step {chosen}: Unlearn Success {u:.1f}{beside}, Retention Success {r:.1f}, on a fixed sample "
-            f"of the {sample} questions."
-        )
-    du, dr = u - (100 - at[kept]["unlearn"]), r - at[kept]["retention"]
-    return (
-        f"Stopped at step {chosen} instead of {kept}: Unlearn Success {u:.1f}{beside}, {_points(du)}; Retention "
-        f"Success {r:.1f}, {_points(dr)}; "
-        f"on a fixed sample of the {sample} questions."
+    success = [f"Unlearn Success {u:.1f}{beside}", f"Retention Success {r:.1f}"]
+    if result is not None:
+        success[0] += f", {_points(u - (100 - result['unlearn']))}"
+        success[1] += f", {_points(r - result['retention'])}"
+    by_next_word = "; ".join(success)
+    if not was_asked(mine):
+        return f"{where}: on a fixed sample of the {sample} questions {by_next_word}."
+    return f"{where}. {_said(mine, result, sample)} By the next word: {by_next_word}."
+
+
+def _said(mine: Mapping[str, float], result: Mapping[str, float] | None, sample: str) -> str:
+    """Say what the model says at a check when asked, with what the run's result says in brackets."""
+    of = number(mine.get("said_asked"))  # older runs did not record it
+    both = [check for check in (mine, result) if check is not None and was_asked(check)]
+
+    def told(*shares: float) -> str:
+        first, *then = (f"{share * of / 100:.0f}" if of else f"{share:.0f} %" for share in shares)
+        return f"{first} ({then[0]})" if then else first
+
+    leaked = told(*(100 - check["said_forgotten"] for check in both))
+    kept, made_up = (told(*(check[key] for check in both)) for key in ("said_kept", "said_made_up"))
+    words = (
+        f"Asked {f'{of:.0f} ' if of else ''}{sample} questions of each scope, it still says {leaked} to forget and {kept} "
+        f"to keep. Of those to forget, {made_up} make something up."
     )
+    return f"{words} In brackets: the result." if len(both) > 1 else words
 
 
 def _points(change: float) -> str:

@@ -84,6 +84,28 @@ def test_the_never_taught_line_is_never_where_one_only_wanted_to_stop(make_run: 
     assert step_by_step.never_taught({"target": 40.0}) is None
 
 
+def test_stopping_elsewhere_is_told_by_what_is_said_first() -> None:
+    first = {"step": 1, "unlearn": 70.0, "retention": 99.0, "said_forgotten": 87.5, "said_kept": 100.0, "said_made_up": 50.0}
+    first["said_asked"] = 24.0
+    last = first | {"step": 2, "unlearn": 60.0, "said_forgotten": 100.0, "said_made_up": 25.0}
+    assert step_by_step.in_words([first, last], 2, 2, 78.75, "train") == (
+        "The result is step 2. Asked 24 train questions of each scope, it still says 0 to forget and 24 to keep. Of those "
+        "to forget, 6 make something up. By the next word: Unlearn Success 40.0 (never taught: 78.8); Retention Success "
+        "99.0."
+    )
+    assert step_by_step.in_words([first, last], 1, 2, None, "train") == (
+        "Stopped at step 1 instead of 2. Asked 24 train questions of each scope, it still says 3 (0) to forget and 24 (24) "
+        "to keep. Of those to forget, 12 (6) make something up. In brackets: the result. By the next word: Unlearn Success "
+        "30.0, 10.0 points less; Retention Success 99.0, no change."
+    )
+    uncounted = {key: value for key, value in last.items() if key != "said_asked"}
+    assert "still says 0 % to forget and 100 % to keep" in step_by_step.in_words([uncounted], 2, 2, None, "train")
+    plain_check = {key: value for key, value in last.items() if "said" not in key}
+    assert step_by_step.in_words([plain_check], 2, 2, None, "dev") == (
+        "The result is step 2: on a fixed sample of the dev questions Unlearn Success 40.0; Retention Success 99.0."
+    )
+
+
 def test_labels_do_not_lie_over_each_other() -> None:
     points = some_points(60)
     corners = tradeoff.labels(points, points)
@@ -116,9 +138,15 @@ def test_curves_and_subjects_are_valid_figures() -> None:
     import plotly.graph_objects as go
 
     checks = step_by_step.checked(bundled().json("unlearn.json"))
-    fig = stops_chart.stops(checks, 16, 28, 64.8, LIGHT)
+    steps = [check["step"] for check in checks]
+    fig = stops_chart.stops(steps, stops_chart.next_word(checks), 16, 28, 64.8, LIGHT)
     go.Figure(**plain(fig))
     assert list(fig.data[0].y) == [100 - check["unlearn"] for check in checks]
+    asked = stops_chart.stops(steps, stops_chart.said(checks), 16, 28, None, DARK)
+    go.Figure(**plain(asked))
+    assert [list(trace.y) for trace in asked.data] == [
+        [check[f"said_{what}"] for check in checks] for what in ("forgotten", "made_up", "kept")
+    ]
     assert [a.text for a in fig.layout.annotations] == ["never taught, ✖", "the result", "stop here"]
     frame = verdicts.of_run(bundled())
     rows = one_subject.said_of(frame, one_subject.worst(frame))
