@@ -48,6 +48,13 @@ class Decline(Method):
         "what U asks of a tensor is taken at right angles to the gradient of R's true answers, so that to first order they "
         "stay (after OrthoGrad, arXiv 2503.02312, which does so for each example of R)",
     )
+    relearning: float = setting(
+        0.0,
+        "U is forgotten where a step of relearning would lead instead of where the model stands, so that less comes back: "
+        "how long that step is, in lengths of what is trained of each tensor (after arXiv 2502.05374)",
+        low=0.0,
+        high=1.0,
+    )
 
     @property
     def follows(self) -> str:
@@ -56,24 +63,36 @@ class Decline(Method):
 
     @property
     def apart(self) -> bool:
-        """What `orthogonal` says."""
-        return self.orthogonal
+        """Whether `orthogonal` or `relearning` ask for gradients of their own."""
+        return self.orthogonal or self.relearning > 0
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted sum."""
         return self._forget(context) + self._hold(context)
 
     def backward(self, context: Context) -> None:
-        """Put the gradients into the parameters, that of U turned away from R's where it is to be."""
-        if not self.orthogonal:
+        """Put the gradients into the parameters: that of U taken where relearning leads, or turned away from R's."""
+        if not self.apart:
             super().backward(context)
             return
-        answers = context.gradient_of(context.retain.loss().mean())
+        answers = context.gradient_of(context.retain.loss().mean()) if self.orthogonal else {}
+        step = self._relearnt(context) if self.relearning else {}
         hold = context.gradient_of(self._hold(context))
-        for name, pull in context.gradient_of(self._forget(context), last=True).items():
-            along = answers[name]
-            pull -= (pull * along).sum() / along.square().sum().clamp(min=TINY) * along
+        with context.off_by(step):
+            pulls = context.gradient_of(self._forget(context), last=True)
+        for name, pull in pulls.items():
+            if self.orthogonal:
+                along = answers[name]
+                pull -= (pull * along).sum() / along.square().sum().clamp(min=TINY) * along
             context.parameters[name].grad = pull + hold[name]
+
+    def _relearnt(self, context: Context) -> dict[str, torch.Tensor]:
+        """Return the step down the loss of U's true answers, as long in each tensor as `relearning` says."""
+        steps = context.gradient_of(context.forget.loss().mean())
+        for name, gradient in steps.items():
+            length = self.relearning * context.moving(name, context.parameters[name].detach()).norm()
+            gradient *= -length / gradient.norm().clamp(min=TINY)
+        return steps
 
     def _forget(self, context: Context) -> torch.Tensor:
         part, taught = context.forget, context.forget.taught(self.target)

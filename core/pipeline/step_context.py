@@ -6,7 +6,8 @@ pays for what it uses. References are the taught model "before" and the base "ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -256,6 +257,33 @@ class Context:
         """Return the part of a tensor, or of its gradient, that does not move: the taught rank, where there are slots."""
         end = self.own or 0
         return tensor[:, :end] if end and not name.endswith("_A") else tensor[:end]
+
+    def moving(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the part of a tensor that does move: the fresh rank, where there are slots."""
+        own = self.own or 0
+        if not own:
+            return tensor
+        return tensor[own:] if name.endswith("_A") else tensor[:, own:]
+
+    @contextlib.contextmanager
+    def off_by(self, steps: Mapping[str, torch.Tensor]) -> Iterator[None]:
+        """Within this context the parameters lie off by some steps, and what is computed is of there; then all is back."""
+        if not steps:
+            yield
+            return
+        known: dict[str, Any] = {name: self.__dict__[name] for name in ("split_logits", "losses") if name in self.__dict__}
+        layers, values = self._layers, {name: self.parameters[name].detach().clone() for name in steps}
+        try:
+            for name, step in steps.items():
+                self.parameters[name].data += step
+            self.again()
+            yield
+        finally:
+            for name, value in values.items():
+                self.parameters[name].data.copy_(value)
+            self.again()
+            self._layers = layers
+            self.__dict__.update(known)
 
     def gradient_of(self, loss: torch.Tensor, *, last: bool = False) -> dict[str, torch.Tensor]:
         """Return a loss's gradient per tensor of the region, 0 in what does not move. last: no other one will follow."""

@@ -606,3 +606,43 @@ def test_decline_can_leave_alone_what_r_answers(bench: Bench, apart: bool, own: 
         torch.testing.assert_close(value, turned + held[name], rtol=1e-4, atol=1e-7)
         assert float((turned * answers[name]).sum().abs()) < 1e-5 * float(turned.norm() * answers[name].norm())
         assert own is None or not context.still(name, value).any()
+
+
+@pytest.mark.parametrize("own", [None, 2])
+def test_decline_can_forget_where_a_step_of_relearning_leads(bench: Bench, own: int | None) -> None:
+    """U's gradient is of parameters moved by hand down the loss of its answers; R's, and the losses, of where they are."""
+    weights = {"forget_weight": 1.3, "rest_weight": 0.4, "refusal_weight": 0.7}
+    _, held = measured(bench, METHODS["decline"](**dict.fromkeys(weights, 0.0), retain_weight=2.0))  # type: ignore[call-arg]
+    context, members = ready(bench)
+    method = METHODS["decline"](**weights, retain_weight=2.0, relearning=0.3)  # type: ignore[call-arg]
+    context.apart, context.own = method.apart, own
+    parts = {stream: members[stream] for stream in method.streams}
+    values = {name: parameter.detach().clone() for name, parameter in context.parameters.items()}
+    with bench.adapters.trainable("after", list(context.parameters)), bench.adapters.active("after"):
+        context.load(1, {FORGET: members[FORGET]})
+        context.forget.loss().mean().backward()
+        down = gradients(bench.adapters, "after")
+        context.load(1, parts)
+        before = float(context.forget.loss().detach().mean())
+        method.backward(context)
+        found = gradients(bench.adapters, "after")
+        assert float(context.forget.loss().detach().mean()) == before
+        context.again()
+        assert float(context.forget.loss().detach().mean()) == before
+        for name, value in values.items():
+            torch.testing.assert_close(context.parameters[name].data, value, rtol=0, atol=0)
+            part = slice(own, None)
+            trained = value[part] if name.endswith("_A") else value[:, part]
+            context.still(name, down[name]).zero_()
+            context.parameters[name].data -= 0.3 * trained.norm() * down[name] / down[name].norm().clamp(min=1e-20)
+        context.load(1, parts)
+        relearnt = float(context.forget.loss().detach().mean())
+        METHODS["decline"](**weights, retain_weight=0.0).loss(context).backward()  # type: ignore[call-arg]
+        pulled = gradients(bench.adapters, "after")
+        for name, value in values.items():
+            context.parameters[name].data.copy_(value)
+    assert relearnt < before
+    for name, value in found.items():
+        context.still(name, pulled[name]).zero_()
+        context.still(name, held[name]).zero_()
+        torch.testing.assert_close(value, pulled[name] + held[name], rtol=1e-3, atol=1e-6)
