@@ -267,12 +267,20 @@ class Context:
 
     @contextlib.contextmanager
     def off_by(self, steps: Mapping[str, torch.Tensor]) -> Iterator[None]:
-        """Within this context the parameters lie off by some steps, and what is computed is of there; then all is back."""
+        """Within this context the parameters lie off by some steps, and what is computed is of there.
+
+        Then all is back, but for gradients: of what had been computed the values stay, so that only one graph is in memory.
+        """
         if not steps:
             yield
             return
-        known: dict[str, Any] = {name: self.__dict__[name] for name in ("split_logits", "losses") if name in self.__dict__}
-        layers, values = self._layers, {name: self.parameters[name].detach().clone() for name in steps}
+        known: dict[str, Any] = {}
+        if "split_logits" in self.__dict__:
+            known["split_logits"] = [logits.detach() for logits in self.split_logits]
+        if "losses" in self.__dict__:
+            known["losses"] = {number: loss.detach() for number, loss in self.losses.items()}
+        layers = {layer: states.detach() for layer, states in self._layers.items()}
+        values = {name: self.parameters[name].detach().clone() for name in steps}
         try:
             for name, step in steps.items():
                 self.parameters[name].data += step

@@ -1,4 +1,4 @@
-"""What both scopes were at every check of unlearning, and where one would stop."""
+"""What was said at every check of unlearning, or by next words succeeded, and where one would stop."""
 
 from __future__ import annotations
 
