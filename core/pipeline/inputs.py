@@ -137,7 +137,10 @@ def unlearning(state: State) -> Sequence[Any]:
     """Return method and steps; which of these is taken as the result changes none of them, and memory nothing but time."""
     plain = dataclasses.replace(state.config.unlearn, result_step=0, picked_on="")
     later = ("forgotten", "epochs", "mixed", "dropout", "clip")
-    return [_since(plain, later, without=("prefix_memory",)), plain.method.name]
+    values = _since(plain, later, without=("prefix_memory",))
+    if not getattr(plain.method, "relearning", 0.0):  # a setting of a method that came later
+        values["method"].pop("relearning", None)
+    return [values, plain.method.name]
 
 
 def never_taught(state: State) -> Sequence[Any]:

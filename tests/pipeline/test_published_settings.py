@@ -213,6 +213,17 @@ def test_settings_that_came_later_enter_a_key_only_where_they_are_used() -> None
             assert f"'{name}'" in after
 
 
+def test_a_setting_of_a_method_that_came_later_does_so_too() -> None:
+    config = preset("clean")
+    plain, used = (
+        repr(inputs.unlearning(SimpleNamespace(config=config.with_setting("unlearn.method.relearning", value))))  # type: ignore[arg-type]
+        for value in (0.0, 0.03)
+    )
+    assert "'orthogonal'" in plain
+    assert "relearning" not in plain
+    assert "'relearning': 0.03" in used
+
+
 # -- whole runs
 
 
