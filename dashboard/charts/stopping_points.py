@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from dashboard.charts.base import SCOPE_NAMES, Figure, axis, figure, line_style, scope_marker
@@ -86,8 +87,8 @@ def stops(
             font=quiet,
         )
     if kept != chosen:
-        _line(fig, kept, "the result", palette.muted, "dot", palette)
-    _line(fig, chosen, "stop here" if kept != chosen else "the result", palette.text, "solid", palette)
+        _line(fig, kept, "the result", palette.muted, "dot", _clear(steps, lines, kept))
+    _line(fig, chosen, "stop here" if kept != chosen else "the result", palette.text, "solid", _clear(steps, lines, chosen))
     room = 0.04 * (max(steps) - min(steps) or 1)
     fig.update_layout(
         xaxis=axis(palette, "step", range=[min(steps) - room, max(steps) + room]),
@@ -96,13 +97,20 @@ def stops(
     return fig
 
 
-def _line(fig: Figure, step: float, words: str, color: str, dash: str, palette: Palette) -> None:
+def _clear(steps: Sequence[float], lines: Sequence[Line], step: float) -> float:
+    """Return the height (%) beside a step that is farthest from all lines, for words that cover no marker."""
+    at = min(range(len(steps)), key=lambda index: abs(steps[index] - step))
+    heights = sorted([0.0, 100.0, *(line.values[at] for line in lines)])
+    _, middle = max((above - below, (above + below) / 2) for below, above in pairwise(heights))
+    return middle
+
+
+def _line(fig: Figure, step: float, words: str, color: str, dash: str, height: float) -> None:
     fig.add_vline(step, line={"color": color, "width": 1.5, "dash": dash})
     fig.add_annotation(
         x=step,
-        y=0,
-        yref="paper",
-        yanchor="bottom",
+        y=height,
+        yanchor="middle",
         xanchor="right",
         text=words,
         textangle=-90,

@@ -148,6 +148,9 @@ def test_curves_and_subjects_are_valid_figures() -> None:
         [check[f"said_{what}"] for check in checks] for what in ("forgotten", "made_up", "kept")
     ]
     assert [a.text for a in fig.layout.annotations] == ["never taught, ✖", "the result", "stop here"]
+    for words, step in zip(asked.layout.annotations, (28, 16), strict=True):
+        at = min(range(len(steps)), key=lambda index: abs(steps[index] - step))
+        assert all(abs(trace.y[at] - words.y) > 15 for trace in asked.data), "the words lie on a marker"
     frame = verdicts.of_run(bundled())
     rows = one_subject.said_of(frame, one_subject.worst(frame))
     go.Figure(**plain(subjects_chart.subjects(rows, rows[0].name, DARK)))
