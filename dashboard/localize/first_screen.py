@@ -29,7 +29,7 @@ LOOKS = {
 
 
 def show(run: Run) -> None:
-    """Show it: on the left what this is and how it went, on the right one question; below both three doors."""
+    """Show it: on the left what this is and how it went, on the right one question and three doors."""
     left, right = st.columns([1.15, 1], gap="large")
     with left:
         st.markdown(what(run))
@@ -37,7 +37,7 @@ def show(run: Run) -> None:
             st.markdown(f"{words}  \n{doubt(run)}")
     with right:
         one_question.show(run)
-    tour.doors(run)
+        tour.doors(run)
 
 
 def doubt(run: Run) -> str:
