@@ -28,18 +28,6 @@ def options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", metavar="N", type=int, help="which examples these are (default: new ones each time)")
 
 
-KINDS = {
-    "archive": "whole runs, to be imported elsewhere (default)",
-    "adapter": "after as a peft adapter with a model card",
-    "merged": "the whole model with the adapter merged, as a folder",
-    "csv": "all tables for spreadsheets",
-    "parquet": "all tables for programs",
-    "comparator": "answers for LLM Comparator",
-    "card": "card.json alone",
-}
-"""what `export` writes"""
-
-
 def verify(given: argparse.Namespace) -> int:
     """Check a run, a report or a site; exit 1 where anything does not match."""
     if given.sample < 1:

@@ -97,14 +97,15 @@ class Log(Reporter):
     def event(self, kind: str, **values: Any) -> None:
         """Append one line to events.jsonl, whole or not at all."""
         line = json.dumps({"t": round(now(), 3), "kind": kind, "stage": self.status["stage"], **values}, ensure_ascii=False)
-        path, before = self.run.path / "events.jsonl", 0
+        path, before = self.run.path / "events.jsonl", None
         try:
             with path.open("ab") as file:
                 before = file.tell()
                 file.write(f"{line}\n".encode())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(path, before)  # half a line would spoil the next one too
+            if before is not None:  # where it could not even be opened, all of it stays
+                with contextlib.suppress(OSError):
+                    os.truncate(path, before)  # half a line would spoil the next one too
             raise failure_sentences.disk_error(path, error) from error
 
     def stage(self, name: str, state: str, **values: Any) -> None:

@@ -149,7 +149,7 @@ def import_(source: Path | IO[bytes], folder: Path, called: str = "") -> list[Ru
             listed = _listed(archive, folder)
             for name, files in listed.items():
                 _unpack(archive, name, files, Path(workspace) / name)
-            # All are checked before the first moves in: of an archive either everything is kept or nothing.
+            # All are checked before the first moves in: an archive is refused as a whole.
             for name in listed:
                 archive_check.check(Path(workspace) / name)
                 _settle(Path(workspace) / name, name, called)

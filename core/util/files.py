@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def replace(path: Path, table: pd.DataFrame) -> None:
-    """Replace a table in one step, as store.write_text does a text."""
-    temporary = path.with_name(f"partial-{path.name}")
-    table.to_parquet(temporary)
-    os.replace(temporary, path)
+    """Replace a table in one step, as `write_text` does a text."""
+    packed = io.BytesIO()
+    table.to_parquet(packed)
+    write_bytes(path, packed.getvalue())
 
 
 def digest(files: Mapping[str, str]) -> str:

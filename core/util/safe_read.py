@@ -44,7 +44,7 @@ def stamp(path: str | Path) -> tuple[int, int]:
 def json_value(path: Path) -> Any:
     """Return a JSON file's value, None where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _value(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -54,9 +54,7 @@ def json_objects(lines: Iterable[bytes]) -> list[dict[str, Any]]:
     values = []
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):  # bytes that are no text included
-            value = json.loads(line)
-            # Half of a surrogate pair is JSON, but no text: tables and files refuse it.
-            values.append(json.loads(_whole(json.dumps(value, ensure_ascii=False))) if b"\\ud" in line.lower() else value)
+            values.append(_value(line))
     return [value for value in values if isinstance(value, dict)]
 
 
@@ -93,5 +91,10 @@ def moment(value: Any) -> float | None:
     return seconds if seconds is not None and 0 <= seconds < LAST_MOMENT else None
 
 
-def _whole(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _value(text: bytes) -> Any:
+    """Return a JSON value. Half of a surrogate pair, which is JSON but no text, is mended: tables and pages refuse it."""
+    value = json.loads(text.decode())
+    if b"\\ud" not in text.lower():
+        return value
+    whole = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return json.loads(whole)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
 
 from core.runs.store import Run
+from core.util.safe_read import json_objects
 
 LARGEST_READ = 2**26
 """Bytes read in one poll at most; a file that grew by more is read on by the next one."""
@@ -40,13 +40,7 @@ class Follower:
         # The worker may be in the middle of a line.
         whole = new.rfind(b"\n") + 1
         self.offset += whole
-        for line in new[:whole].splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:  # a damaged line is passed over, as in core.store
-                continue
-            if isinstance(event, dict):
-                self.events.append(event)
+        self.events += json_objects(new[:whole].splitlines())
         return self.events
 
 

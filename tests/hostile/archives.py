@@ -259,6 +259,11 @@ ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: forged({"status.json": b'{"state": ["done"], "stages": {"teach": 5}, "created": "soon"}'}),
         TAKEN,
     ),
+    "half a character in what a run ended with": (
+        lambda: forged({"status.json": b'{"state": "cancelled", "error": "\\ud83d"}'}),
+        TAKEN,
+    ),
+    "half a character in a name": (lambda: forged({"label.json": b'{"name": "\\ud83d"}'}), TAKEN),
     "JSON nested without end": (lambda: forged({"region.json": b"[" * 100_000}), "not readable JSON"),
     "JSON nested 41 deep": (lambda: forged({"x.json": b'{"a":' * 41 + b"1" + b"}" * 41}), "nested too deeply"),
     "JSON with a number of 100,000 digits": (

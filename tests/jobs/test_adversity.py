@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -170,6 +171,23 @@ def test_every_way_to_write_says_that_the_disk_is_full_and_spoils_nothing(name: 
     assert [event["text"] for event in run.events()] == ["the first", "the last"]
     assert not list(small.rglob("*.partial"))
     assert not list(small.rglob(".status.json.*"))
+
+
+def test_events_stay_where_no_further_one_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(quick(Path("m"), Path("d")), tmp_path)
+    log = Log(run)
+    log.event("finding", text="the first")
+    opens = Path.open
+
+    def too_many(path: Path, *mode: Any, **more: Any) -> Any:
+        if path.name == "events.jsonl" and mode == ("ab",):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opens(path, *mode, **more)
+
+    monkeypatch.setattr(Path, "open", too_many)
+    with pytest.raises(UserError, match="Too many open files"):
+        log.event("finding", text="the second")
+    assert [event["text"] for event in run.events()] == ["the first"]
 
 
 @pytest.mark.long

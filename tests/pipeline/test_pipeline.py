@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -515,14 +516,20 @@ def test_interrupted_run_goes_on_from_its_last_finished_stage(
 def test_full_disk_is_one_sentence(
     tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    write = pd.DataFrame.to_parquet
+    table, write = pd.DataFrame.to_parquet, Path.write_bytes
 
-    def full(self: pd.DataFrame, path: Path, *rest: Any, **more: Any) -> None:
-        if path.name.removeprefix("partial-") == name:
+    def full(self: pd.DataFrame, path: Path | io.BytesIO, *rest: Any, **more: Any) -> None:
+        if isinstance(path, Path) and path.name == name:
             raise OSError(28, "No space left on device")
-        write(self, path, *rest, **more)
+        table(self, path, *rest, **more)
+
+    def full_too(self: Path, data: bytes) -> int:
+        if f".{name}." in self.name:
+            raise OSError(28, "No space left on device")
+        return write(self, data)
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    monkeypatch.setattr(Path, "write_bytes", full_too)
     with pytest.raises(UserError, match="No space left"):
         execute(small(tiny_llama, tiny_data), tmp_path)
     monkeypatch.undo()
