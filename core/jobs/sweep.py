@@ -27,8 +27,6 @@ from core.util import access, failure_sentences, files, paths
 from core.util.errors import UserError, unknown
 from core.util.safe_read import mapping
 
-KINDS = ("grid", "tune", "refit", "controls", "requests")
-
 
 @dataclass(frozen=True)
 class Member:
@@ -81,7 +79,7 @@ class Sweep:
 
     @property
     def kind(self) -> str:
-        """One of KINDS."""
+        """Grid, tune, refit, controls or requests."""
         return str(self.record().get("kind", ""))
 
     @property

@@ -78,14 +78,13 @@ def ablation(
     retention: Sequence[Encoded],
     facts: Flags,
     *,
-    memory: float = 1.0,
     report: Reporter | None = None,
 ) -> pd.DataFrame:
     """Return one row a module of adapter "before": name, layer, module, drop_unlearn, drop_retain, difference.
 
     A drop is in nats: mean log-probability of an example's fact tokens, mean over the examples that have some, with the
-    module's update less without it. difference: drop_unlearn − drop_retain, above 0 where U loses more. memory: GB for what
-    enters a layer. Each module is put back exactly, also where it is stopped.
+    module's update less without it. difference: drop_unlearn − drop_retain, above 0 where U loses more. What enters a layer
+    is kept in up to a GB. Each module is put back exactly, also where it is stopped.
     """
     report = report or Reporter()
     scopes = [[m for m in members if any(facts[m.id])] for members in (unlearn, retention)]
@@ -103,7 +102,7 @@ def ablation(
     with adapters.active("before"):
         whole = measured(everything)
         for layer, members in by_layer.items():
-            with _below(adapters, layer, everybody, memory) as within:
+            with _below(adapters, layer, everybody) as within:
                 for name in members:
                     with without(adapters, [name]):
                         drops = [a - b for a, b in zip(whole, measured(within), strict=True)]
@@ -114,9 +113,9 @@ def ablation(
 
 
 @contextlib.contextmanager
-def _below(adapters: Adapters, layer: int, members: Sequence[Encoded], memory: float) -> Iterator[Within]:
+def _below(adapters: Adapters, layer: int, members: Sequence[Encoded]) -> Iterator[Within]:
     """Yield a context for passes in which the layers below one do no work; where they must, one that lets all run."""
-    prefix = Prefix(adapters, layer, int(memory * GB), Reporter()) if layer > 0 and adapters.blocks() else None
+    prefix = Prefix(adapters, layer, int(GB), Reporter()) if layer > 0 and adapters.blocks() else None
     try:
         yield prefix.over if prefix and not prefix.trial(members[:2]) else everything
     finally:

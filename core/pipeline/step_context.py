@@ -428,9 +428,9 @@ class Part:
             cache.update(zip((m.id for m in missing), values, strict=True))
         return torch.cat([cache[m.id] for m in self.members])
 
-    def reference_hidden(self, layer: int, voice: str = "before") -> torch.Tensor:
-        """(N, width) hidden states of a reference model after a layer."""
-        return self.context.reference(voice, self.members, layer)
+    def reference_hidden(self, layer: int) -> torch.Tensor:
+        """(N, width) hidden states of the model before after a layer."""
+        return self.context.reference("before", self.members, layer)
 
     def kl_from(self, voice: str = "before") -> torch.Tensor:
         """(N,) KL(reference ‖ now) over the whole vocabulary at each answer position."""

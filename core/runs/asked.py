@@ -172,10 +172,10 @@ class Brief:
     """what runs are sorted by, see `balance`"""
 
 
-def brief(scores: Scores, voice: str = "after") -> Brief | None:
-    """Return the same numbers as `sentence`, apart; None where nothing was asked."""
-    kind = kind_asked(scores, voice)
-    forget, keep = (outcomes(scores, voice, scope, kind) for scope in SCOPES)
+def brief(scores: Scores) -> Brief | None:
+    """Return the same numbers of after as `sentence`, apart; None where nothing was asked."""
+    kind = kind_asked(scores)
+    forget, keep = (outcomes(scores, "after", scope, kind) for scope in SCOPES)
     if forget is None or keep is None:
         return None
     both = balance(forget.percent("leaked"), forget.percent("noise"), keep.percent("kept"))
@@ -300,13 +300,13 @@ NEXT_WORD = "next-word accuracy, correct beginning given"
 """what the teacher-forced numbers of the paper are called beside what is said"""
 
 
-def contradiction(scores: Scores, kind: str = "", voice: str = "after") -> str:
-    """Say where next-word accuracy and the answers disagree about what was kept by more than both intervals; else empty.
+def contradiction(scores: Scores, kind: str = "") -> str:
+    """Say where next-word accuracy and after's answers disagree about what was kept by more than both intervals; else empty.
 
     kind: empty for the one that says the most. Of what was only asked and not scored val speaks.
     """
-    kind, split = _compared(scores, kind or kind_asked(scores, voice), voice)
-    keep, accuracy = outcomes(scores, voice, "retention", kind), scores.success(voice, "retention", split)
+    kind, split = _compared(scores, kind or kind_asked(scores))
+    keep, accuracy = outcomes(scores, "after", "retention", kind), scores.success("after", "retention", split)
     if keep is None or accuracy.value is None or accuracy.low is None or accuracy.high is None:
         return ""
     kept = keep.shares["kept"]
@@ -318,11 +318,11 @@ def contradiction(scores: Scores, kind: str = "", voice: str = "after") -> str:
     )
 
 
-def _compared(scores: Scores, kind: str, voice: str) -> tuple[str, str]:
+def _compared(scores: Scores, kind: str) -> tuple[str, str]:
     """Return a kind of question and the split of these alone: of the given kind where these were scored."""
-    if kind not in ("val", "other") and scores.success(voice, "retention", kind).value is not None:
+    if kind not in ("val", "other") and scores.success("after", "retention", kind).value is not None:
         return kind, kind
-    of_val = [name for name in ("val", "other") if outcomes(scores, voice, "retention", name)]
+    of_val = [name for name in ("val", "other") if outcomes(scores, "after", "retention", name)]
     # Where val holds questions of both kinds, its accuracy is that of neither.
     return (of_val[0], "val") if len(of_val) == 1 else ("train", "train")
 

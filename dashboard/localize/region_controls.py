@@ -121,7 +121,7 @@ def _look(run: Run, control_sweep: Sweep, was_alive: bool) -> None:
     if alive:
         going_on(control_sweep, state)
     else:
-        ended(control_sweep, state)
+        ended(state)
     look(run, outcome)
     if not alive:
         after(control_sweep, outcome.rows, run)
@@ -184,7 +184,7 @@ def going_on(control_sweep: Sweep, state: Mapping[str, Any]) -> None:
     cancel_button.show(control_sweep.as_run, "controls.cancel", help=kept)
 
 
-def ended(control_sweep: Sweep, state: Mapping[str, Any]) -> None:
+def ended(state: Mapping[str, Any]) -> None:
     """Say how they ended, unless all is well."""
     if state["state"] == "failed":
         page_style.complain(UserError(str(state["error"] or "The worker is gone."), "Go on below: what is done stays done."))

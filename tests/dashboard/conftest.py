@@ -13,7 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 from core.runs import store
 from core.runs.store import Run
@@ -26,6 +28,12 @@ PAGES = {page.address: page.script for page in (*pages.ALL, *pages.HELP)}
 """a page's address -> its script"""
 MakeRun = Callable[..., Run]
 Open = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def no_foreign_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no page under test look through all installed packages for components: the app has its own alone."""
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
 
 
 @pytest.fixture(autouse=True)
@@ -77,8 +85,9 @@ def open_page() -> Open:
         app = AppTest.from_file(str(APP), default_timeout=30)
         for key, value in {**({"run": run} if run else {}), **query}.items():
             app.query_params[key] = value
-        app.run()
-        return app.switch_page(PAGES[page]).run() if page else app
+        if page:  # at once, as a link opens it: `switch_page` would have the first page drawn before
+            app._page_hash = calc_hash(page)
+        return app.run()
 
     return opened
 

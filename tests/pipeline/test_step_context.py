@@ -225,7 +225,7 @@ def test_hidden_states_are_those_after_a_layer(bench_of: Callable[..., Bench], a
         logits = made.forget.logits
         hidden = made.forget.hidden(0)
         assert torch.allclose(made.forget.logits, logits, atol=1e-5)
-        reference = made.forget.reference_hidden(0, "before")
+        reference = made.forget.reference_hidden(0)
     model = plain_model(bench.adapters, "before")
     with torch.no_grad():
         states = [
