@@ -5,7 +5,7 @@ On a telephone no page scrolls sideways.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -23,7 +23,7 @@ from tests.e2e.serving import Server, rest  # noqa: E402
 from tests.screenshots import HEIGHT, SCHEMES, WIDTHS, views  # noqa: E402
 
 SCRIPT = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-FINDINGS = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+FINDINGS = """async (within) => (await axe.run(within, { resultTypes: ["violations"] })).violations
   .filter((found) => ["serious", "critical"].includes(found.impact))
   .flatMap((found) => found.nodes.map((node) => `${found.id}: ${node.html.slice(0, 200)} (${node.target})`))"""
 
@@ -44,63 +44,72 @@ def opened() -> dict[str, tuple[str, list[str]]]:
     run = store.bundled_runs()[0].id
     typed = urlencode({"run": run, "view": "New run", "new.data": "Upload"})
     term = urlencode({"document": glossary.DOCUMENT, glossary.PARAMETER: "region"})
-    tours = {
-        f"tour {name} {number}": (f"/{address_of(step.page)}?run={run}&tour={name}&step={number}", [])
-        for name, steps in TOURS.items()
-        for number, step in enumerate(steps, 1)
-    }
     return {
         "scale and overlay": (f"/?run={run}", ["Scale and overlay"]),
-        "planted truth and controls": (f"/?run={run}&planted=true&controls=true", []),
         "glossary": (f"/help?{term}", []),
         "real names": (f"/report?run={run}&names=true", []),
         "upload": (f"/runs?{typed}", []),
         "what a preset changes": (f"/runs?{typed}", ["What it changes"]),
-        **tours,
     }
 
 
-def findings(page: Page, widths: Sequence[int] = WIDTHS) -> list[str]:
-    """Return what axe finds on a page as it is, wide and on a telephone."""
+def tour_steps() -> dict[str, str]:
+    """Return name -> address of each step of the tours."""
+    run = store.bundled_runs()[0].id
+    return {
+        f"{name} {number}": f"/{address_of(step.page)}?run={run}&tour={name}&step={number}"
+        for name, steps in TOURS.items()
+        for number, step in enumerate(steps, 1)
+    }
+
+
+def findings(page: Page, within: str = "body") -> list[str]:
+    """Return what axe finds in a part of a page as it is: on a telephone and wide, in the dark and in light."""
     page.evaluate(SCRIPT)
     found = []
-    for width in widths:
-        page.set_viewport_size({"width": width, "height": HEIGHT})
-        rest(page)
-        page.wait_for_timeout(LOOKED)
-        found += [f"{width}: {finding}" for finding in page.evaluate(FINDINGS)]
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+        for width in WIDTHS[::-1]:
+            page.set_viewport_size({"width": width, "height": HEIGHT})
+            rest(page)
+            page.wait_for_timeout(LOOKED)
+            found += [f"{scheme}, {width}: {finding}" for finding in page.evaluate(FINDINGS, within)]
     return found
 
 
-@pytest.mark.parametrize("name", views())
-def test_no_serious_finding(server: Server, window: Callable[..., Page], name: str) -> None:
-    page = window(color_scheme="light")
-    page.goto(server.url + views()[name])
-    rest(page)
-    assert findings(page) == []
+@pytest.fixture
+def telephone(window: Callable[..., Page]) -> Page:
+    """A narrow window that is touched."""
+    return window(viewport={"width": WIDTHS[-1], "height": 844}, has_touch=True)
 
 
 @pytest.mark.parametrize("name", views())
-def test_in_the_dark_on_a_telephone_nothing_scrolls_sideways_nor_is_there_a_serious_finding_then_or_wide(
-    server: Server, window: Callable[..., Page], name: str
+def test_nothing_scrolls_sideways_on_a_telephone_and_there_is_no_serious_finding(
+    server: Server, telephone: Page, name: str
 ) -> None:
-    page = window(color_scheme="dark", viewport={"width": WIDTHS[-1], "height": 844}, has_touch=True)
-    page.goto(server.url + views()[name])
-    rest(page)
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-    wider = page.evaluate(WIDER)
+    telephone.goto(server.url + views()[name])
+    rest(telephone)
+    expect(telephone.get_by_role("heading", level=1)).to_be_visible()
+    wider = telephone.evaluate(WIDER)
     assert max(wider) <= 0, wider
-    assert findings(page, WIDTHS[::-1]) == []
+    assert findings(telephone) == []
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", opened())
-def test_no_serious_finding_in_what_opens(server: Server, window: Callable[..., Page], name: str, scheme: str) -> None:
+def test_no_serious_finding_in_what_opens(server: Server, telephone: Page, name: str) -> None:
     address, clicks = opened()[name]
-    page = window(color_scheme=scheme)
-    page.goto(server.url + address)
-    rest(page)
+    telephone.goto(server.url + address)
+    rest(telephone)
     for button in clicks:
-        page.get_by_role("button", name=button).first.click()
-        rest(page)
-    assert findings(page) == []
+        telephone.get_by_role("button", name=button).first.click()
+        rest(telephone)
+    assert findings(telephone) == []
+
+
+@pytest.mark.parametrize("name", tour_steps())
+def test_no_serious_finding_in_the_steps_of_tours(server: Server, telephone: Page, name: str) -> None:
+    telephone.goto(server.url + tour_steps()[name])
+    rest(telephone)
+    expect(telephone.locator(".st-key-tour")).to_be_visible()
+    assert findings(telephone, ".st-key-tour") == []
