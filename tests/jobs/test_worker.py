@@ -89,41 +89,31 @@ def test_two_workers_on_one_run_are_refused(tiny_llama: Path, tiny_data: Path, t
     assert state(run) == "running"
 
 
-def test_second_run_waits_for_the_device_and_says_its_position(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    first = slow(tiny_llama, tiny_data, tmp_path)
-    second = lifecycle.submit(quick(tiny_llama, tiny_data), tmp_path)
-    until(lambda: second.status().get("position") == 2, "waiting in second place")
-    assert state(second) == "queued"
-    first.cancel()
-    assert ended(second) == "done"
-
-
-def test_queue_goes_on_when_a_waiting_worker_is_killed(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_runs_wait_in_turn_and_the_queue_goes_on_when_a_waiting_worker_is_killed(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     first = slow(tiny_llama, tiny_data, tmp_path)
     second = lifecycle.submit(quick(tiny_llama, tiny_data), tmp_path)
     until(lambda: second.status().get("position") == 2, "second place")
     third = lifecycle.submit(quick(tiny_llama, tiny_data), tmp_path)
     until(lambda: third.status().get("position") == 3, "third place")
+    assert [state(run) for run in (second, third)] == ["queued", "queued"]
     os.kill(int(second.status()["pid"]), signal.SIGKILL)
     until(lambda: (lifecycle.reap(), third.status().get("position") == 2)[1], "moving up")
     first.cancel()
     assert ended(third) == "done"
 
 
-def test_waiting_run_can_be_cancelled(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
-    slow(tiny_llama, tiny_data, tmp_path)
-    second = lifecycle.submit(quick(tiny_llama, tiny_data), tmp_path)
-    until(lambda: second.status().get("position") == 2, "second place")
-    second.cancel()
-    until(lambda: state(second) == "cancelled", "cancelling")
-
-
-def test_waiting_worker_has_next_to_no_memory_of_its_own(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_waiting_worker_has_next_to_no_memory_of_its_own_and_can_be_cancelled(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path
+) -> None:
     slow(tiny_llama, tiny_data, tmp_path)
     second = lifecycle.submit(quick(tiny_llama, tiny_data), tmp_path)
     until(lambda: second.status().get("position") == 2, "second place")
     # It is forked from a process that has torch in memory, and shares all of that.
     assert psutil.Process(int(second.status()["pid"])).memory_full_info().uss < 100 * 2**20
+    second.cancel()
+    until(lambda: state(second) == "cancelled", "cancelling")
 
 
 def test_user_error_and_unexpected_error_become_one_sentence(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -497,41 +497,41 @@ def test_forgetting_somebody_without_train_questions_is_refused_at_once(tiny_lla
     assert report.stages == []
 
 
-@pytest.mark.parametrize("stage", ["teach", "localize", "unlearn"])
-def test_interrupted_run_goes_on_from_its_last_finished_stage(
-    tiny_llama: Path, tiny_data: Path, tmp_path: Path, stage: str
-) -> None:
+def test_interrupted_run_goes_on_from_its_last_finished_stage(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = small(tiny_llama, tiny_data, localize__batch_size=2)
-    run = store.create(config, tmp_path)
-    with pytest.raises(Cancelled):
-        pipeline.execute(set_up(run, config, tmp_path, CancelIn(stage)))
-    pipeline.execute(set_up(run, config, tmp_path, Recorder()))
-    expected = {name: PLAIN.index(name) < PLAIN.index(stage) and name != "region" for name in PLAIN}
-    assert reused(run) == expected
-    whole, _ = execute(config, tmp_path / "elsewhere")
-    assert run.json("manifest.json")["adapters"] == whole.json("manifest.json")["adapters"]
+    whole, _ = execute(config, tmp_path / "whole")
+    for stage in ("teach", "localize", "unlearn"):
+        run = store.create(config, tmp_path / stage)
+        with pytest.raises(Cancelled):
+            pipeline.execute(set_up(run, config, tmp_path / stage, CancelIn(stage)))
+        pipeline.execute(set_up(run, config, tmp_path / stage, Recorder()))
+        expected = {name: PLAIN.index(name) < PLAIN.index(stage) and name != "region" for name in PLAIN}
+        assert reused(run) == expected, stage
+        assert run.json("manifest.json")["adapters"] == whole.json("manifest.json")["adapters"], stage
 
 
-@pytest.mark.parametrize("name", ["reference.parquet", "localization.parquet", "after.parquet", "tokens.parquet"])
 def test_full_disk_is_one_sentence(
-    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table, write = pd.DataFrame.to_parquet, Path.write_bytes
+    table, write, lacking = pd.DataFrame.to_parquet, Path.write_bytes, list[str]()
 
     def full(self: pd.DataFrame, path: Path | io.BytesIO, *rest: Any, **more: Any) -> None:
-        if isinstance(path, Path) and path.name == name:
+        if isinstance(path, Path) and path.name in lacking:
             raise OSError(28, "No space left on device")
         table(self, path, *rest, **more)
 
     def full_too(self: Path, data: bytes) -> int:
-        if f".{name}." in self.name:
+        if any(f".{name}." in self.name for name in lacking):
             raise OSError(28, "No space left on device")
         return write(self, data)
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
     monkeypatch.setattr(Path, "write_bytes", full_too)
-    with pytest.raises(UserError, match="No space left"):
-        execute(small(tiny_llama, tiny_data), tmp_path)
+    # Each goes on in the cache from where the one before had to stop.
+    for name in ("reference.parquet", "localization.parquet", "after.parquet", "tokens.parquet"):
+        lacking[:] = [name]
+        with pytest.raises(UserError, match="No space left"):
+            execute(small(tiny_llama, tiny_data), tmp_path)
     monkeypatch.undo()
     execute(small(tiny_llama, tiny_data), tmp_path)  # nothing half-written is taken from the cache
 
