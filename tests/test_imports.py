@@ -55,7 +55,7 @@ BY_NAME = {
 }
 """files that import modules by name, and which"""
 
-FORBIDDEN_IN_LIGHT_ROOMS = ("torch", "transformers", "peft", "datasets")
+FORBIDDEN_IN_LIGHT_ROOMS = ("torch", "transformers", "peft", "datasets", "ray")
 LIGHT = (
     "core.__main__",
     "core.settings",

@@ -49,8 +49,8 @@ def chart(
     alt: str,
     key: str,
     *,
+    facts: Sequence[tuple[str, str]],
     on_click: Callable[[Any], None] | None = None,
-    facts: Sequence[tuple[str, str]] = (),
     columns: Mapping[str, Sequence[Any]] | None = None,
 ) -> None:
     """Show a figure with its tools.

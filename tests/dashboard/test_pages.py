@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import json
 import re
 
@@ -13,7 +12,7 @@ from core.data.corpus import SCOPES
 from core.jobs import lifecycle
 from core.runs import asked, store
 from core.runs.scores import Scores
-from tests.dashboard.conftest import APP, MakeRun, Open, text_of
+from tests.dashboard.conftest import MakeRun, Open, text_of
 
 FORM = ("runs", {"view": "New run"})
 OF_A_RUN = (
@@ -215,12 +214,3 @@ def test_the_scores_say_where_they_are_from(open_page: Open, make_run: MakeRun) 
     said = [asked.outcomes(scores, "after", scope, asked.kind_asked(scores)) for scope in SCOPES]
     unlearn, retention = (each.n for each in said if each)
     assert f"{unlearn} unlearn and {retention} retention questions" in text
-
-
-def test_every_chart_of_the_pages_says_where_it_is_from() -> None:
-    for file in sorted((APP.parent / "parts").glob("*.py")):
-        if file.name in ("look.py", "plot.py"):
-            continue
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "look.chart":
-                assert "facts" in {word.arg for word in node.keywords}, f"{file.name}:{node.lineno}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from core.config import run_config
@@ -241,14 +241,8 @@ def look_at(run: Run) -> None:
     for read in (run.events, run.answers, run.problem, lambda: run.table("tokens"), lambda: run.managing(status)):
         read()
     list(repair.examine(run.path.parent))
-    list(verify_run.files(run, run.json("manifest.json"))) if verify_can(run) else None
+    calm(lambda: list(verify_run.verify(run)))
     calm(lambda: export_tables.as_csv(run))
-
-
-def verify_can(run: Run) -> bool:
-    """Say whether a run has a list of files to compare."""
-    manifest = run.json("manifest.json")
-    return isinstance(manifest, dict) and isinstance(manifest.get("files"), dict)
 
 
 @often
@@ -257,6 +251,7 @@ def verify_can(run: Run) -> bool:
     st.lists(SHAPED.map(dumped) | st.binary(max_size=30), max_size=4),
     st.binary(max_size=60),
 )
+@example({"manifest.json": b'{"files": {"answers.jsonl": "0"}, "adapters": {"before": 1}, "stages": []}'}, [], b"")
 def test_any_files_of_a_run(files: dict[str, bytes], lines: list[bytes], table: bytes) -> None:
     with somewhere() as around:
         run = Run(around.folder / "run")

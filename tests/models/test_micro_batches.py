@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.models.likelihood import answer_logits, mean_loss
-from core.models.micro_batches import MicroBatches, by_stream, kept_inputs_only
+from core.models.micro_batches import MicroBatches, by_stream
 from core.models.tokens import collate
 from tests.naive import Bench, Recorder, gradients
 from tests.tiny import ARCHITECTURES
@@ -147,8 +147,3 @@ def test_other_errors_are_no_reason() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         micro.made(memory.work(micro, 4), 4, lambda: None)
     assert memory.tried == [4]
-
-
-def test_no_layers_no_change() -> None:
-    with kept_inputs_only([]):
-        pass
