@@ -25,8 +25,15 @@ FLIPPED = ("after/region.safetensors", "before/adapter_model.safetensors", "metr
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(Path(shutil.copytree(PRIVACY, tmp_path / "runs" / "copied", ignore=shutil.ignore_patterns("probes"))))
+def run(unlearned_run: Run, tmp_path: Path) -> Run:
+    return Run(Path(shutil.copytree(unlearned_run.path, tmp_path / "runs" / "copied")))
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Run:
+    """A copy of a run that ships, without weights, which a report does not read."""
+    left = shutil.ignore_patterns("probes", "before", "after", "retrained", "checkpoints")
+    return Run(Path(shutil.copytree(PRIVACY, tmp_path / "runs" / "copied", ignore=left)))
 
 
 def wrong(run: Run) -> list[str]:
@@ -211,8 +218,8 @@ def test_a_report_matches_its_run(tmp_path: Path, redact: bool, names: bool) -> 
     assert states(found(tmp_path / "r.html")) == [("data", MATCH), ("page", MATCH), ("numbers", MATCH)]
 
 
-def test_a_redacted_report_finds_its_run_though_it_leaves_out_what_the_run_is_called(run: Run, tmp_path: Path) -> None:
-    named = Run(run.path.rename(run.path.with_name("20260101-120000-forget-jane-doe-4242")))
+def test_a_redacted_report_finds_its_run_though_it_leaves_out_what_the_run_is_called(shipped: Run, tmp_path: Path) -> None:
+    named = Run(shipped.path.rename(shipped.path.with_name("20260101-120000-forget-jane-doe-4242")))
     report.write(named, tmp_path / "r.html", redact=True)
     assert "jane-doe" not in (tmp_path / "r.html").read_text(encoding="utf-8")
     assert states(found(tmp_path / "r.html", named.path.parent)) == [("data", MATCH), ("page", MATCH), ("numbers", MATCH)]
@@ -245,12 +252,12 @@ def test_a_number_changed_everywhere_is_found_beside_the_run(written: Path, tmp_
     assert states(found(path))[-1] == ("numbers", SKIPPED)
 
 
-def test_what_was_added_later_is_a_note(run: Run, tmp_path: Path) -> None:
-    report.write(run, tmp_path / "r.html")
+def test_what_was_added_later_is_a_note(shipped: Run, tmp_path: Path) -> None:
+    report.write(shipped, tmp_path / "r.html")
     finding = {"format": 1, "probe": "prefix", "unavailable": "no reason", "settings": {}}
-    (run.path / "probes").mkdir()
-    (run.path / "probes" / "prefix.json").write_text(json.dumps(finding))
-    assert states(found(tmp_path / "r.html", run.path.parent))[2:] == [("numbers", MATCH), ("numbers", NOTE)]
+    (shipped.path / "probes").mkdir()
+    (shipped.path / "probes" / "prefix.json").write_text(json.dumps(finding))
+    assert states(found(tmp_path / "r.html", shipped.path.parent))[2:] == [("numbers", MATCH), ("numbers", NOTE)]
 
 
 def test_another_version_says_so(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
