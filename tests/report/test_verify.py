@@ -52,8 +52,8 @@ def consistent(run: Run, *files: str, **adapters_: str) -> None:
 @pytest.mark.parametrize("path", sorted(store.BUNDLED_RUNS.iterdir()), ids=lambda path: path.name)
 def test_bundled_runs_match(path: Path) -> None:
     checks = list(verify_run.verify(Run(path)))
-    assert {check.state for check in checks} <= {MATCH, NOTE}
-    assert {check.name for check in checks if check.state == MATCH} == {
+    assert {check.state for check in checks} == {MATCH}
+    assert {check.name for check in checks} == {
         "files",
         "settings",
         "adapters",
