@@ -48,7 +48,8 @@ def text(data: dict[str, Any]) -> str:
 
 
 def copy(tmp_path: Path, *without: str, source: Path = PRIVACY) -> Run:
-    return Run(Path(shutil.copytree(source, tmp_path / "copied", ignore=shutil.ignore_patterns("probes", *without))))
+    heavy = ("probes", "before", "after", "retrained", "checkpoints")  # no report reads weights
+    return Run(Path(shutil.copytree(source, tmp_path / "copied", ignore=shutil.ignore_patterns(*heavy, *without))))
 
 
 def visible(text: str) -> str:
