@@ -264,9 +264,7 @@ def test_where_it_cannot_be_made_one_sentence_says_why(bare: Run, tmp_path: Path
     assert "is cancelled" in why(run)
 
 
-def test_a_stage_of_the_run_gives_the_bits_that_are_added_afterwards(
-    tiny_llama: Path, tiny_data: Path, tmp_path: Path, bare: Run
-) -> None:
+def test_a_stage_of_the_run_gives_the_bits_that_are_added_afterwards(tmp_path: Path, bare: Run) -> None:
     config = bare.config().with_setting("teach.retrain", "true")
     run = store.create(config, tmp_path)
     told = execute(set_up(run, config, tmp_path, Recorder()))

@@ -134,6 +134,6 @@ def test_newer_format_is_refused(tiny_llama: Path, tiny_data: Path, tmp_path: Pa
     assert "999" in run.status()["error"]
 
 
-def test_resuming_something_finished_or_bundled_is_safe(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_resuming_something_finished_or_bundled_is_safe() -> None:
     with pytest.raises(UserError, match="bundled"):
         lifecycle.resume(store.bundled_runs()[0])

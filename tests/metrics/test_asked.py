@@ -88,7 +88,7 @@ def test_the_summary_tells_percent_with_how_many_by_voice_scope_and_split() -> N
     assert set(told["after"]["retention"]) == {"train", "other", "untaught", "free"}
 
 
-def test_it_leads_in_the_shell_and_says_how_many_of_how_many(tmp_path: object) -> None:
+def test_it_leads_in_the_shell_and_says_how_many_of_how_many() -> None:
     lines = terminal.scores(FIRST)
     assert lines[1] == asked.sentence(Scores.read_once(FIRST))
     after = next(line for line in lines if " after " in line and " of " in line)

@@ -124,7 +124,7 @@ def test_random_labels_stand_at_every_answer_position_but_the_end(bench: Bench) 
         assert set(labels[:-1].flatten().tolist()) <= set(bench.words.tolist())
 
 
-def test_random_labels_are_uniform_over_ordinary_tokens(bench: Bench) -> None:
+def test_random_labels_are_uniform_over_ordinary_tokens() -> None:
     words = torch.arange(3, 13)
     long = Encoded("a", tuple([5] * 4000), 1)
     _, targets = localize.perturbed([long], LABELS, words, SEED)

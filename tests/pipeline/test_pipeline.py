@@ -181,7 +181,7 @@ def test_manifest_leaves_out_what_is_still_written_to(tiny_llama: Path, tiny_dat
     assert not growing & set(run.json("manifest.json")["files"])
 
 
-def test_manifest_identifies_data_and_adapters(finished: Finished, tiny_of: Callable[[str], Path]) -> None:
+def test_manifest_identifies_data_and_adapters(finished: Finished) -> None:
     from core.data import sources
     from core.models import adapter_files
     from core.models import adapters as adapters_
@@ -340,7 +340,7 @@ def test_stage_is_made_again_when_what_it_depends_on_changes(finished: Finished,
     assert made[0] == first
 
 
-def test_other_data_are_taught_anew(finished: Finished, tmp_path: Path) -> None:
+def test_other_data_are_taught_anew(finished: Finished) -> None:
     run, config, _ = finished
     other, _ = execute(config.with_setting("data.subjects", "Orla Venning,Sana Iqbar"), run.path.parent)
     assert not any(reused(other).values())

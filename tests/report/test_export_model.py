@@ -126,7 +126,7 @@ def test_no_cell_of_a_table_is_a_formula(formulas: Run) -> None:
     assert inside.count("True") == formulas.json("region.json")["count"]
 
 
-def test_parquet_holds_the_same_values(tmp_path: Path) -> None:
+def test_parquet_holds_the_same_values() -> None:
     import pandas as pd
 
     run = Run(PRIVACY)

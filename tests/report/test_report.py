@@ -164,7 +164,7 @@ def test_nothing_comes_from_elsewhere(text: str) -> None:
     assert not re.search(r"\s(on\w+|style|src|href)=", visible(text))
 
 
-def test_the_same_run_gives_the_same_bytes_and_the_data_give_the_page(data: dict[str, Any], text: str) -> None:
+def test_the_same_run_gives_the_same_bytes_and_the_data_give_the_page(text: str) -> None:
     assert html_page.render(report_data.collect(Run(PRIVACY), made=0)) == text
     block = html_page.ISLAND.search(text)
     assert block is not None

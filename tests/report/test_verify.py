@@ -260,7 +260,7 @@ def test_what_was_added_later_is_a_note(shipped: Run, tmp_path: Path) -> None:
     assert states(found(tmp_path / "r.html", shipped.path.parent))[2:] == [("numbers", MATCH), ("numbers", NOTE)]
 
 
-def test_another_version_says_so(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_data, "maker", lambda: "0" * 64)
     path = tmp_path / "r.html"
     report.write(Run(PRIVACY), path)

@@ -275,7 +275,7 @@ def test_a_worker_follows_the_order(three: list[Run], tmp_path: Path) -> None:
 # -- overview ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_overview_has_each_score_with_its_control(tmp_path: Path) -> None:
+def test_an_overview_has_each_score_with_its_control() -> None:
     run = store.bundled_runs()[0]
     row, config, metrics = overview.overview(run), run.config(), run.json("metrics.json")["metrics"]
     assert (row.state, row.model, row.data) == ("done", "bundled", "demo privacy")

@@ -170,9 +170,7 @@ def test_a_run_without_scores_is_picked_by_its_curve(make_run: MakeRun, open_pag
     assert "were on the screen" not in text_of(app)
 
 
-def test_a_clicked_point_leaves_the_others_beside_it(
-    make_run: MakeRun, open_page: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clicked_point_leaves_the_others_beside_it(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run("mine")
     kept: dict[str, Any] = {}
     monkeypatch.setattr(tradeoff.runs_beside, "put", lambda names: kept.update(beside=list(names)))

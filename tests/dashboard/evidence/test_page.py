@@ -108,7 +108,7 @@ def test_every_count_is_one_click_from_its_answers(open_page: Open) -> None:
     assert "show" not in app.query_params
 
 
-def test_counts_of_the_scores_are_those_of_the_answers(open_page: Open) -> None:
+def test_counts_of_the_scores_are_those_of_the_answers() -> None:
     run = store.bundled_runs()[0]
     table, scores = verdict_rows.table(run, DEFAULT), Scores.read(run)
     counted = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,7 +55,7 @@ def test_values_come_with_intervals_and_reasons() -> None:
         ),
     ],
 )
-def test_a_damaged_file_is_a_run_without_scores(tmp_path: Path, metrics: str, make_run: MakeRun, open_page: Open) -> None:
+def test_a_damaged_file_is_a_run_without_scores(metrics: str, make_run: MakeRun, open_page: Open) -> None:
     run = make_run("damaged")
     (run.path / "metrics.json").write_text(metrics)
     scores = Scores.read(run)

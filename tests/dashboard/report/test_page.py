@@ -154,7 +154,7 @@ def test_a_live_question_names_the_real_person_and_the_page_waits_for_both(
     assert {voice: (a.text, a.state) for voice, a in answers.items()} == dict.fromkeys(slides.VOICES, ("Known.", "done"))
 
 
-def test_another_run_is_opened_from_the_slides(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_run_is_opened_from_the_slides(monkeypatch: pytest.MonkeyPatch) -> None:
     went = list[str]()
     monkeypatch.setattr(slides.current_run, "go_to", went.append)
     monkeypatch.setattr(slides, "warm", lambda run: went.append(f"{run.id}, loaded"))

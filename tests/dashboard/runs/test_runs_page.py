@@ -282,7 +282,7 @@ def test_a_run_starts_again_with_its_own_settings(
     assert not app.exception
 
 
-def test_an_archive_comes_in_and_opens_on_the_other_pages(open_page: Open, tmp_path: Path) -> None:
+def test_an_archive_comes_in_and_opens_on_the_other_pages(open_page: Open) -> None:
     packed = runs_archive.packed([store.bundled_runs()[0]]).getvalue()
     app = open_page("runs")
     app.file_uploader[0].upload("from-a-friend.zip", packed).run()
@@ -298,7 +298,7 @@ def test_an_archive_comes_in_and_opens_on_the_other_pages(open_page: Open, tmp_p
         assert other.query_params["run"] in (name, [name])
 
 
-def test_a_hostile_archive_costs_one_sentence(open_page: Open, tmp_path: Path) -> None:
+def test_a_hostile_archive_costs_one_sentence(open_page: Open) -> None:
     app = open_page("runs")
     app.file_uploader[0].upload("bad.zip", b"PK\x03\x04 <script>").run()
     assert not app.exception
