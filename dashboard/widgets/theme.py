@@ -14,16 +14,16 @@ _SCRIPT = """
 export default function ({ parentElement, setTriggerValue }) {
   const host = parentElement.host ?? parentElement;
   const paper = () => getComputedStyle(host).getPropertyValue("--st-background-color").trim();
-  let shown = paper();
+  host.shown ||= paper();  // kept there: a switch runs this script again, and would find its own colour only
   // Headings stand among the items of that menu's list, so it is none for who listens to it; its links remain.
   const menu = "[data-testid=stSidebarNavItems], [data-testid=stSidebarNavItems] li";
-  clearInterval(host.watching);  // a switch runs this script again without ending the one before
+  clearInterval(host.watching);  // that of the run before, which a switch does not end
   host.watching = setInterval(() => {
     for (const part of document.querySelectorAll(menu)) part.role = "none";
     for (const part of document.querySelectorAll("[data-testid=stPopoverBody]")) part.tabIndex = 0;  // what scrolls by keys
-    if (paper() && paper() !== shown) {
-      shown = paper();
-      setTriggerValue("switched", shown);
+    if (paper() && paper() !== host.shown) {
+      host.shown = paper();
+      setTriggerValue("switched", host.shown);
     }
   }, 300);
   return () => clearInterval(host.watching);

@@ -30,6 +30,9 @@ FINDINGS = """async (within) => (await axe.run(within, { resultTypes: ["violatio
 
 WIDER = """() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
   .map((box) => box.scrollWidth - box.clientWidth)"""
+SEEN = """() => [...document.querySelectorAll("*")].some((part) => part.shown
+  && part.shown === getComputedStyle(part).getPropertyValue("--st-background-color").trim())"""
+"""dashboard/widgets/theme.py has seen a switch between light and dark"""
 LOOKED = 400
 """milliseconds within which dashboard/widgets/theme.py has mended what Streamlit has just drawn"""
 
@@ -70,6 +73,9 @@ def findings(page: Page, within: str = "body") -> list[str]:
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+        page.wait_for_function(SEEN)
+        page.wait_for_timeout(LOOKED)  # the server has been told, and draws the page once more
+        rest(page)
         for width in WIDTHS[::-1]:
             page.set_viewport_size({"width": width, "height": HEIGHT})
             rest(page)
