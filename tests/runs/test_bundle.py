@@ -363,8 +363,11 @@ def test_shipped_runs_hold_what_they_claim(name: str) -> None:
     assert on_disk - set(manifest["files"]) == {"status.json", "events.jsonl", "manifest.json"} | findings | told
     if said:
         assert said.rows[0]["run"] == name
-        assert sum(str(row["control"]).startswith("random") for row in said.rows) == controls.DRAWS
-        assert f"than {controls.DRAWS} random regions like it" in said.in_short
+        # A draw of `clean` runs all layers, its preset a third of them: few were made, on more than one teaching.
+        draws = {"privacy-memflex": controls.DRAWS, "privacy-clean": 4}[name]
+        assert sum(str(row["control"]).startswith("random") for row in said.rows) == draws
+        assert f"than {draws} random regions like it" in said.in_short
+        assert "3 teachings" in said.verdict
     assert not [name for name, value in found.items() if value["stale"]]
     assert not [name for name, value in found.items() if value["unavailable"]]
     for name, digest in manifest["files"].items():
