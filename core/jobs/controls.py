@@ -94,7 +94,7 @@ class Controls:
             there = f" Asked for facts that unlearning never saw, it is {elsewhere} ({around})."
         return (
             f"{this} run’s region forgets and keeps {points} than {draws} random regions like it "
-            f"({ends}; p = {self.p:.2f}).{there} {self.verdict}"
+            f"({ends}; p = {self.p:.2f}). {self.verdict}{there}"
         )
 
 

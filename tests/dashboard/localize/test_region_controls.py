@@ -130,7 +130,7 @@ def test_above_the_map_it_is_said_whether_random_regions_did_as_well_and_nothing
     assert outcome.others is not None
     there = dataclasses.replace(outcome, others=Mean(-2.0, -5.0, 1.0)).in_short
     lost = "Asked for facts that unlearning never saw, it is 2.0 points worse (−1.0 to 5.0)."
-    assert there.endswith(f"p = {outcome.p:.2f}). {lost} {outcome.verdict}")
+    assert there.endswith(f"p = {outcome.p:.2f}). {outcome.verdict} {lost}")
     monkeypatch.setenv("FORGETSCOPE_RUNS", str(finished.folder))
     assert outcome.in_short in text_of(open_page("", bundled().id)).replace("\\", "")
     early = dataclasses.replace(outcome, on_average=None)
