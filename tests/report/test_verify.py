@@ -19,6 +19,7 @@ from core.runs.store import Run
 from core.util import files as files_
 from core.util.errors import UserError
 from tests.processes import quick
+from tests.report.test_report import copy
 
 PRIVACY = store.BUNDLED_RUNS / "privacy-clean"
 FLIPPED = ("after/region.safetensors", "before/adapter_model.safetensors", "metrics.json", "answers.jsonl", "tokens.parquet")
@@ -31,9 +32,7 @@ def run(unlearned_run: Run, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> Run:
-    """A copy of a run that ships, without weights, which a report does not read."""
-    left = shutil.ignore_patterns("probes", "before", "after", "retrained", "checkpoints")
-    return Run(Path(shutil.copytree(PRIVACY, tmp_path / "runs" / "copied", ignore=left)))
+    return copy(tmp_path / "runs")
 
 
 def wrong(run: Run) -> list[str]:
