@@ -19,9 +19,14 @@ from dashboard.widgets import current_run
 from dashboard.widgets.plot import chart as chart
 
 
+def scheme() -> str:
+    """Return what the page is drawn for: “dark” or “light”."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
 def palette() -> Palette:
     """Return the colours of the theme that the page is shown in."""
-    return DARK if st.context.theme.type == "dark" else LIGHT
+    return DARK if scheme() == "dark" else LIGHT
 
 
 def where(run: Run, stage: str, file: str, formula: str, examples: str = "") -> list[tuple[str, str]]:

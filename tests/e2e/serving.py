@@ -139,3 +139,10 @@ def rest(page: Page) -> None:
     """Wait until the script has ended and every chart is drawn."""
     expect(page.get_by_test_id("stMain")).to_be_visible()
     page.wait_for_function(AT_REST)
+
+
+def drawn_in(page: Page, scheme: str) -> None:
+    """Wait until the server has drawn the page for light or for dark (dashboard/widgets/theme.py), and it rests."""
+    expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+    expect(page.locator(f"[data-drawn={scheme}]")).to_be_attached()
+    rest(page)

@@ -5,6 +5,7 @@ On a telephone no page scrolls sideways.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
@@ -13,13 +14,13 @@ import pytest
 
 pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python")
-from playwright.sync_api import Page, expect  # noqa: E402
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect  # noqa: E402
 
 from core.runs import store  # noqa: E402
 from dashboard import pages  # noqa: E402
 from dashboard.widgets import glossary  # noqa: E402
 from dashboard.widgets.tour import TOURS  # noqa: E402
-from tests.e2e.serving import Server, rest  # noqa: E402
+from tests.e2e.serving import Server, drawn_in, rest  # noqa: E402
 from tests.screenshots import HEIGHT, SCHEMES, WIDTHS, views  # noqa: E402
 
 SCRIPT = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
@@ -30,9 +31,6 @@ FINDINGS = """async () => (await axe.run(document, { resultTypes: ["violations"]
 
 WIDER = """() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
   .map((box) => box.scrollWidth - box.clientWidth)"""
-SEEN = """() => [...document.querySelectorAll("*")].some((part) => part.shown
-  && part.shown === getComputedStyle(part).getPropertyValue("--st-background-color").trim())"""
-"""dashboard/widgets/theme.py has seen a switch between light and dark"""
 LOOKED = 400
 """milliseconds within which dashboard/widgets/theme.py has mended what Streamlit has just drawn"""
 
@@ -69,10 +67,7 @@ def findings(page: Page) -> list[str]:
     found = []
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
-        page.wait_for_function(SEEN)
-        page.wait_for_timeout(LOOKED)  # the server has been told, and draws the page once more
-        rest(page)
+        drawn_in(page, scheme)
         for width in WIDTHS[::-1]:
             page.set_viewport_size({"width": width, "height": HEIGHT})
             rest(page)
@@ -108,3 +103,22 @@ def test_no_serious_finding_in_what_opens(server: Server, telephone: Page, name:
         telephone.get_by_role("button", name=button).first.click()
         rest(telephone)
     assert findings(telephone) == []
+
+
+def test_a_switch_to_dark_that_is_lost_on_its_way_is_told_again(server: Server, browser: Browser) -> None:
+    lost: list[object] = []
+    listening = True
+
+    def between(socket: WebSocketRoute) -> None:
+        there = socket.connect_to_server()
+        socket.on_message(lambda message: there.send(message) if listening or lost else lost.append(message))
+
+    with browser.new_context(color_scheme="light") as context:
+        page = context.new_page()
+        page.route_web_socket(re.compile("_stcore/stream"), between)
+        page.goto(server.url)
+        drawn_in(page, "light")
+        listening = False
+        page.emulate_media(color_scheme="dark")
+        drawn_in(page, "dark")
+    assert lost

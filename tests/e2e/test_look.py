@@ -174,6 +174,7 @@ def test_a_link_opens_compare_with_question_and_tab(server: Server, page: Page, 
 
 def test_a_link_opens_run_and_runs_as_they_were(server: Server, page: Page, window: Window) -> None:
     page.goto(f"{server.url}/runs?view=This+run")
+    rest(page)
     page.get_by_role("tab", name="Loss", exact=True).click()
     expect(
         page.get_by_role("group", name="Loss on each part of the batch at each step").or_(

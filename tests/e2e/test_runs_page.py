@@ -17,6 +17,7 @@ from tests.e2e.serving import Server, rest
 def test_export_import_delete_undo(server: Server, page: Page, tmp_path: Path) -> None:
     bundled, name = store.bundled_runs()[0].id, store.bundled_runs()[0].config().name
     page.goto(f"{server.url}/runs?chosen={bundled}")
+    rest(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
     packed = tmp_path / "run.zip"
@@ -37,6 +38,7 @@ def test_export_import_delete_undo(server: Server, page: Page, tmp_path: Path) -
     server.stop()
     server.start()
     page.goto(f"{server.url}/runs")  # the trash outlives the server
+    rest(page)
     page.get_by_role("button", name=re.compile("Undo$")).click()
     expect(page.get_by_text(re.compile("1 of your own"))).to_be_visible()
     rest(page)  # a list that is drawn anew takes no click

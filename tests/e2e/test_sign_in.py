@@ -106,6 +106,7 @@ def test_what_a_person_asked_is_there_in_all_their_browsers_and_in_nobody_elses(
         sign_in(page, server.url, name)
         expect(page.get_by_role("heading", name=HEADING)).to_be_visible()
     first.goto(f"{server.url}/compare")
+    rest(first)
     first.get_by_role("button", name="☆ Star").click()
     expect(first.get_by_role("button", name="★ Starred")).to_be_visible()
     rest(first)
