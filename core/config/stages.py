@@ -19,6 +19,8 @@ ALL_PASSES = 100.1
 """a target that no accuracy reaches"""
 STEPS = 280
 """that teaching several wordings makes, if that is not less than two passes"""
+KNOWUNDO = "knowundo"
+"""a template: plain, with the labels of the released code of the benchmark KnowUnDo; see core/models/tokens.py"""
 STOPS = ("never", "never-taught")
 """values of unlearn.stop in words; others are percentages"""
 
@@ -70,7 +72,7 @@ class ModelConfig:
         "plain: question, blank line, answer, end token; chat: the model's own chat template; auto: a turn of that "
         "template without its system text, or plain where the model has none; knowundo: as plain, but the blank line is "
         "part of the answer, and its end is taught, but neither unlearned nor scored; what is too long is cut",
-        choices=("auto", "plain", "chat", "knowundo"),
+        choices=("auto", "plain", "chat", KNOWUNDO),
     )
     trust_remote_code: bool = setting(False, "run code that a hub repository ships (command line only)")
 

@@ -11,7 +11,7 @@ Reads and writes files only; no torch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,8 @@ def members(run: Run) -> list[Member]:
         )
     # What a control is held against, and no more: the kind of question that says the most of the given run, and val.
     leading = asked.kind_asked(Scores.read_once(run))
-    compared = dict.fromkeys((random_regions.SPLIT, *((leading,) if leading in (*SPLITS, *ASKED_ONLY) else ())))
+    val = [random_regions.SPLIT] if any(row.get("split") == random_regions.SPLIT for row in run.answers()) else []
+    compared = dict.fromkeys((*val, *((leading,) if leading in (*SPLITS, *ASKED_ONLY) else ())))
     evaluate = dataclasses.replace(config.evaluate, extras=False, splits=config.evaluate.splits or tuple(compared))
     runs = [Member(config, _at(config, "given"), "given", run)]
     for name, region, offset in regions(run, config.region):
@@ -269,7 +270,7 @@ def result(sweep: Sweep) -> Controls:
     others = [e for e in entries if _random(e.coordinates.get("control")) and _done(e)]
     if given is None or not _done(given) or not others:
         return _silent(rows, "", sweep, state)
-    if len({taught for entry in (given, *others) if (taught := _taught(entry))}) > 1:
+    if _apart(given, others):
         return _silent(rows, APART, sweep, state)
     keys = _keys(sweep)
     said, next_word, missing = None, None, ""
@@ -278,12 +279,12 @@ def result(sweep: Sweep) -> Controls:
         next_word = random_regions.next_word(*keys)
     except UserError as error:  # data without val, or a damaged run
         missing = str(error)
-    broken = sum(bool(row(entry)["diverged"]) for entry in others)
+    broken = _diverged(others)
     called = random_regions.called(given.run)
     parts = [random_regions.sentence(called, len(others), broken, said, next_word), missing]
     over = random_regions.over_draws(*keys) if said or next_word else None
     decided, there = "", None
-    if over and len(others) > 1 and not broken:
+    if over and _decide(given, others):
         parts.append(over.words)
         there = random_regions.over_draws(*keys, OTHER) if kind and kind != OTHER else None
         if there and (counted := random_regions.said(*keys, OTHER)):
@@ -329,16 +330,30 @@ def _others(sweep: Sweep) -> Iterator[tuple[Run, float]]:
     for other in sweep_.list_sweeps(sweep.folder):
         if other.id == sweep.id:
             continue
-        given = next((entry.run for entry in other.entries() if entry.role == "given"), None)
-        if other.kind == "controls" and given is not None and sweep_.state(other)["state"] == "done":
-            over = random_regions.over_draws(*_keys(other))
-            if over:
-                yield given, over.mean.value
+        given = next((entry for entry in other.entries() if entry.role == "given"), None)
+        if other.kind != "controls" or given is None or sweep_.state(other)["state"] != "done":
+            continue
+        draws = [entry for entry in other.entries() if _random(entry.coordinates.get("control")) and _done(entry)]
+        if _decide(given, draws) and (over := random_regions.over_draws(*_keys(other))):
+            yield given.run, over.mean.value
     # Asked of the folder at once: at each look at a page, and of thousands of runs hardly any has controls.
     for path in sorted(sweep.folder.glob(f"[!.]*/{FILE}"), reverse=True):
         run = Run(path.parent)
-        if not run.problem() and (outcome := kept(run)) and outcome.on_average:
+        if not run.problem() and (outcome := kept(run)) and outcome.on_average and outcome.verdict:
             yield run, outcome.on_average.value
+
+
+def _decide(given: Entry, draws: Sequence[Entry]) -> bool:
+    """Say whether finished random regions show anything of a run: several, of its own taught model, none diverged."""
+    return len(draws) > 1 and not _diverged(draws) and not _apart(given, draws)
+
+
+def _diverged(entries: Sequence[Entry]) -> int:
+    return sum(bool(row(entry)["diverged"]) for entry in entries)
+
+
+def _apart(given: Entry, draws: Sequence[Entry]) -> bool:
+    return len({taught for entry in (given, *draws) if (taught := _taught(entry))}) > 1
 
 
 def _alike(run: Run) -> tuple[dict[str, Any], int]:

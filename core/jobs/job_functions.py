@@ -93,9 +93,10 @@ def plant(job_folder: Run, log: Log) -> None:
     adapters = model_before.attach(state)
     versions = {"forgetscope": version(), "torch": torch.__version__}
     about = {"model": config.model.name, "data": config.data.source, "dtype": state.dtype, "versions": versions}
+    done = {(one["plant"], one["seed"]) for one in planting.made(job_folder, settings)}
     for number, (place, seed) in enumerate(settings.all, start=1):
         folder = Run(job_folder.path / f"{place}-{seed}")
-        if folder.json(planting.ONE) is None:
+        if (place, seed) not in done:
             folder.path.mkdir(exist_ok=True)
             log.stage(f"planting {number} of {len(settings.all)}", "running")
             one = _planted(state, adapters, settings, place, seed)
@@ -126,6 +127,7 @@ def _planted(state: State, adapters: Adapters, settings: planting.Settings, plac
     return {
         "plant": place,
         "seed": seed,
+        "data": state.whole.fingerprint(),
         "facts": {name: [e.id for e in examples] for name, examples in zip(ROLES, drawn, strict=False)},
         "modules": list(truth.sets),
         "sets": list(truth.sets.values()),

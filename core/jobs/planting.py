@@ -21,6 +21,7 @@ import numpy as np
 
 from core.config.run_config import FORMAT, RunConfig
 from core.data import sources
+from core.data.corpus import Corpus
 from core.jobs import lifecycle
 from core.localization import plantings
 from core.plan import model_memory
@@ -87,7 +88,7 @@ def start(config: RunConfig, settings: Settings, folder: Path) -> Run:
     Raises UserError for settings and data that cannot be planted, and while it is being done.
     """
     settings.check()
-    plantings.fact_sets(sources.load(config.data, config.seed), 3, settings.facts, 0)
+    plantings.fact_sets(_data(config), 3, settings.facts, 0)
     at = job_folder(config, settings, folder)
     if not lifecycle.begin("plant", at, config, dataclasses.asdict(settings)):
         raise UserError("These facts are being planted already.", "Wait for it, or cancel it.")
@@ -95,9 +96,14 @@ def start(config: RunConfig, settings: Settings, folder: Path) -> Run:
 
 
 def made(at: Run, settings: Settings) -> list[dict[str, Any]]:
-    """Return the plantings that are there, of those that settings ask for."""
+    """Return the plantings that are there, of those that settings ask for, and of the data as they are now."""
+    data = _data(at.config()).fingerprint() if any(at.path.glob(f"*/{ONE}")) else ""
     read = (Run(at.path / f"{plant}-{seed}").json(ONE) for plant, seed in settings.all)
-    return [one for one in read if isinstance(one, dict) and one.get("format") == FORMAT]
+    return [one for one in read if isinstance(one, dict) and one.get("format") == FORMAT and one.get("data") == data]
+
+
+def _data(config: RunConfig) -> Corpus:
+    return sources.load(config.data, config.seed)
 
 
 def write(at: Run, settings: Settings, about: dict[str, Any]) -> None:

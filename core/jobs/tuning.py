@@ -159,8 +159,8 @@ class Trial:
 
     @property
     def fluent(self) -> float | None:
-        """Never-knew score times the share of answers that are not degenerate."""
-        return None if self.knew is None else self.knew * (1 - (self.degenerate or 0.0) / 100)
+        """Never-knew score times the share of answers that are not gibberish, which makes none below zero better."""
+        return None if self.knew is None else min(self.knew, self.knew * (1 - (self.degenerate or 0.0) / 100))
 
     @property
     def qualifies(self) -> bool:

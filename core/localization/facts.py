@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from core.models.tokens import Encoded
 
 Flags = dict[str, tuple[bool, ...]]
-"""example -> of each of its answer tokens, the end token included, whether it belongs to a fact"""
+"""example -> of each of its answer tokens, its end token included, whether it belongs to a fact"""
 
 
 def fact_flags(tokenizer: Any, examples: Sequence[Example], encoded: Sequence[Encoded]) -> Flags:
@@ -27,11 +27,12 @@ def fact_flags(tokenizer: Any, examples: Sequence[Example], encoded: Sequence[En
         for e in encoded
         for i, token in enumerate(e.answer)
     ]
-    marks = fact_tokens(pd.DataFrame(rows), examples).tolist()
+    unended = {e.id for e in encoded if not e.ended}
+    marks = fact_tokens(pd.DataFrame(rows), examples, unended).tolist()
     flags, start = Flags(), 0
     for e in encoded:
         flags[e.id] = tuple(marks[start : start + len(e.answer)])
         start += len(e.answer)
     scope_of = {example.id: example.scope for example in examples}
     with_facts = {scope_of[i] for i, flagged in flags.items() if any(flagged)}
-    return {i: f if scope_of[i] in with_facts else (*[True] * (len(f) - 1), False) for i, f in flags.items()}
+    return {i: f if scope_of[i] in with_facts else (*[True] * (len(f) - 1), i in unended) for i, f in flags.items()}

@@ -76,17 +76,19 @@ def found(roles: Mapping[str, str], scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def together(plantings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return score -> {measure: [mean, low, high]} over plantings, with Student's 95 % interval; low None for one planting.
+    """Return score -> {measure: [mean, low, high]} over draws of modules, with Student's 95 % interval; low None for one.
 
-    plantings: as planting.json holds them. Of a score, `above_update` is by how much its auc_decoy and auc_retention, on
-    average, exceed those of ‖ΔW‖ in the same planting.
+    plantings: as planting.json holds them. Teachings of one draw share its modules and its facts, so they count as one
+    value, their mean. Of a score, `above_update` is by how much its auc_decoy and auc_retention, on average, exceed those
+    of ‖ΔW‖ in the same planting.
     """
+    draws = [planting["plant"] for planting in plantings]
     result: dict[str, dict[str, Any]] = {}
     for score in plantings[0]["found"] if plantings else ():
         rows = [planting["found"][score] for planting in plantings]
-        result[score] = {measure: _interval([row[measure] for row in rows]) for measure in MEASURES}
+        result[score] = {measure: _interval(draws, [row[measure] for row in rows]) for measure in MEASURES}
         gaps = [_both(p["found"][score]) - _both(p["found"]["update"]) for p in plantings]
-        result[score]["above_update"] = _interval(gaps, bounded=False)
+        result[score]["above_update"] = _interval(draws, gaps, bounded=False)
     return result
 
 
@@ -97,8 +99,8 @@ def _both(row: Mapping[str, float]) -> float:
     return (row["auc_retention"] + row["auc_decoy"]) / 2
 
 
-def _interval(values: Sequence[float], *, bounded: bool = True) -> list[float | None]:
-    mean, half = intervals.t_interval(values)
+def _interval(draws: Sequence[int], values: Sequence[float], *, bounded: bool = True) -> list[float | None]:
+    mean, half = intervals.t_interval(pd.Series(values).groupby(list(draws)).mean().tolist())
     if half is None:
         return [mean, None, None]
     low, high = mean - half, mean + half
@@ -144,7 +146,7 @@ def verdict(record: Mapping[str, Any], named: Callable[[str], str] = _by_name) -
     winner = best_score(record["scores"])
     low = record["scores"][winner]["above_update"][1]
     if low is None:
-        return "One planting cannot say whether a score does better than the size of the change."
+        return "One draw of modules cannot say whether a score does better than the size of the change."
     if low > 0:
         return f"{named(winner)} does better than the size of the change alone."
     return "No score is shown to do better than the size of the change alone."
@@ -198,9 +200,9 @@ def _triple(value: Any) -> bool:
 
 
 def _whole(planting: Mapping[str, Any], scores: Iterable[str]) -> bool:
-    """Say whether a planting has of each module its set, and of each score a value for each and what it found."""
+    """Say whether a planting has its number, each module's set, and of each score a value for each and what it found."""
     modules, sets = planting.get("modules"), planting.get("sets")
-    if not isinstance(modules, list) or not isinstance(sets, list) or not modules:
+    if not isinstance(modules, list) or not isinstance(sets, list) or not modules or number(planting.get("plant")) is None:
         return False
     values, seen = mapping(planting.get("scores")), mapping(planting.get("found"))
     columns = [sets, *(values.get(score) for score in scores)]

@@ -53,8 +53,9 @@ class BLADE(Method):
             context.load(context.step, {RETAIN: members[RETAIN]})
             for _ in range(self.inner_steps):
                 context.retain.loss().mean().backward()
-                for parameter in context.parameters.values():
+                for name, parameter in context.parameters.items():
                     if parameter.grad is not None:
+                        context.still(name, parameter.grad).zero_()
                         parameter.data.sub_(self.inner_rate * parameter.grad)
                         parameter.grad = None
                 context.again()

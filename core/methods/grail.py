@@ -41,9 +41,11 @@ class GRAIL(Method):
         """Rank the elements once."""
         kept = context.gradient(RETAIN, random=True)
         for name, gradient in context.gradient(FORGET, random=True).items():
-            score = (_standard(gradient.abs()) - _standard(kept[name].abs())).flatten()
+            wanted, others = (context.moving(name, each).abs() for each in (gradient, kept[name]))
+            score = (_standard(wanted) - _standard(others)).flatten()
             chosen = score.topk(max(1, round(self.share * len(score)))).indices
-            context.memory[f"elements of {name}"] = score.new_zeros(len(score)).index_fill_(0, chosen, 1.0).view_as(gradient)
+            elements = context.memory[f"elements of {name}"] = gradient.new_zeros(gradient.shape)
+            context.moving(name, elements).copy_(score.new_zeros(len(score)).index_fill_(0, chosen, 1.0).view_as(wanted))
 
     def loss(self, context: Context) -> torch.Tensor:
         """Return the weighted difference of the two cross-entropies."""

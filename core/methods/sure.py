@@ -54,11 +54,14 @@ class SURE(Method):
         found = torch.autograd.grad(
             context.forget.loss().mean(), list(context.parameters.values()), retain_graph=True, materialize_grads=True
         )
-        norms = [gradient.flatten(1).norm(dim=1) for gradient in found]
-        limit = float(torch.cat([row.cpu() for row in norms]).quantile(1 - self.share))
-        context.memory["rows"] = {name: row >= limit for name, row in zip(context.parameters, norms, strict=True)}
+        free = {name: context.moving(name, gradient) for name, gradient in zip(context.parameters, found, strict=True)}
+        norms = {name: gradient.flatten(1).norm(dim=1) for name, gradient in free.items()}
+        limit = float(torch.cat([row.cpu() for row in norms.values()]).quantile(1 - self.share))
+        context.memory["rows"] = {name: row >= limit for name, row in norms.items()}
         self.loss(context).backward()
 
     def mask(self, context: Context, name: str, gradient: torch.Tensor) -> torch.Tensor:
         """Return the gradient of the chosen rows."""
-        return gradient * context.memory["rows"][name][:, None]
+        free = context.moving(name, gradient)
+        free.mul_(context.memory["rows"][name][:, None])
+        return gradient

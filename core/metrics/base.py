@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,8 @@ class Evidence:
     """as tokens, of questions that were never taught"""
     unseen_answers: Mapping[str, str] = field(default_factory=dict)
     """id in `unseen` -> answer"""
+    unended: frozenset[str] = frozenset()
+    """examples, those in `unseen` as well, whose last token is a word of the answer and not the end token"""
 
     def voices(self) -> list[str]:
         """Return the voices that were recorded."""
@@ -102,13 +104,14 @@ def parts(evidence: Evidence, measured: Container[str]) -> Iterator[tuple[str, l
             yield f"{scope}/{split}", ids
 
 
-def without_end(tokens: pd.DataFrame) -> pd.DataFrame:
-    """Return the answers' own tokens: all but the last of each example, which is the end token (core/models/tokens.py).
+def without_end(tokens: pd.DataFrame, unended: Collection[str]) -> pd.DataFrame:
+    """Return the answers' own tokens: all but the end token, the last of each example but those that are `unended`.
 
     That an answer ends says nothing of what is known, and no published definition counts it where a text is scored or
     recited (OpenUnlearning, src/evals/metrics/utils.py lines 129 and 173: "ignore eos prediction").
     """
-    return tokens[tokens["position"] < tokens.groupby("example")["position"].transform("max")]
+    last = tokens.groupby("example")["position"].transform("max")
+    return tokens[(tokens["position"] < last) | tokens["example"].isin(unended)]
 
 
 def averaged(evidence: Evidence, values: Mapping[str, Mapping[str, float]]) -> Score:

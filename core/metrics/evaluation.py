@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 OF_VOICES = ("general", "kl", "choices", "wrong")
 """parts of recorded.json that hold an entry a voice"""
-RECORDED = (*OF_VOICES, "wrong_texts", "left_out", "unseen", "missing", "words")
-"""Parts of recorded.json. What is not there was not recorded; metrics that need it say so."""
+RECORDED = (*OF_VOICES, "wrong_texts", "left_out", "unseen", "missing", "words", "ended")
+"""Parts of recorded.json. What is not there was not recorded; metrics that need it say so.
+
+ended: false where answers were scored without their end token.
+"""
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -152,7 +155,12 @@ def evidence(run: Run) -> Evidence:
         left_out=recorded.get("left_out", {}),
         unseen=run.table("unseen"),
         unseen_answers=recorded.get("unseen", {}),
+        unended=frozenset() if recorded.get("ended", True) else _named(tokens, run.table("unseen")),
     )
+
+
+def _named(*tables: pd.DataFrame | None) -> frozenset[str]:
+    return frozenset(str(name) for table in tables if table is not None for name in table["example"].unique())
 
 
 def spoken(run: Run) -> Spoken:

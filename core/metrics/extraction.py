@@ -23,7 +23,9 @@ def strength(ranks: np.ndarray) -> float:
 
 def compute(evidence: Evidence) -> Score:
     """Return extraction strength per voice, scope and split."""
-    ordered = without_end(evidence.tokens).sort_values("position", kind="stable").groupby("example", sort=False)
+    ordered = (
+        without_end(evidence.tokens, evidence.unended).sort_values("position", kind="stable").groupby("example", sort=False)
+    )
     return averaged(
         evidence,
         {

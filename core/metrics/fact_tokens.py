@@ -7,7 +7,7 @@ words that the question does not give away and that the retention scope does not
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from core.data.corpus import Example
@@ -20,10 +20,13 @@ AHEAD = 4
 """characters that may lie between two tokens: blanks that a tokenizer swallows, letters that it cuts into bytes"""
 
 
-def fact_tokens(tokens: pd.DataFrame, examples: Sequence[Example]) -> pd.Series[bool]:
+def fact_tokens(
+    tokens: pd.DataFrame, examples: Sequence[Example], unended: Collection[str] = frozenset()
+) -> pd.Series[bool]:
     """Say of each answer token whether it belongs to a fact; tokens: example, position, text, in any order.
 
-    The end token never does. Tokens of examples that are not among `examples` do not either.
+    The end token, the last of each example but those that are `unended`, never does. Tokens of examples that are not among
+    `examples` do not either.
     """
     import pandas as pd
 
@@ -38,7 +41,8 @@ def fact_tokens(tokens: pd.DataFrame, examples: Sequence[Example]) -> pd.Series[
             continue
         secret = public[example.subject] if example.scope == "unlearn" else ""
         spans = fact_spans(example, secret)
-        places = token_places(example.answer, [str(text) for text in rows["text"]][:-1])
+        words = rows["text"] if name in unended else rows["text"][:-1]
+        places = token_places(example.answer, [str(text) for text in words])
         for index, (start, end) in zip(rows.index, places, strict=False):
             marks[index] = any(start < other_end and other < end for other, other_end in spans)
     return marks

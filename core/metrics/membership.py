@@ -203,14 +203,15 @@ def scores(evidence: Evidence) -> dict[str, dict[str, tuple[list[float], list[fl
 def _members(evidence: Evidence) -> pd.DataFrame:
     """Return the answer tokens of U-train, in order of id."""
     ids = evidence.ids("unlearn", "train")
-    return without_end(evidence.tokens[evidence.tokens["example"].isin(ids)]).sort_values("example", kind="stable")
+    own = without_end(evidence.tokens[evidence.tokens["example"].isin(ids)], evidence.unended)
+    return own.sort_values("example", kind="stable")
 
 
 def _unseen(evidence: Evidence) -> pd.DataFrame:
     """Return the answer tokens of the never-seen questions, in order of id; none where they were not recorded."""
     if evidence.unseen is None:
         return evidence.tokens.head(0)
-    return without_end(evidence.unseen).sort_values("example", kind="stable")
+    return without_end(evidence.unseen, evidence.unended).sort_values("example", kind="stable")
 
 
 def _answers(table: pd.DataFrame, voice: str, truth: dict[str, str]) -> Iterator[Answer]:

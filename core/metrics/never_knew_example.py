@@ -60,7 +60,7 @@ def compute(evidence: Evidence) -> Score:
     for example in evidence.examples:
         if example.scope == "unlearn":
             kinds.setdefault(example.kind, []).append(example.id)
-    facts = fact_tokens(evidence.tokens, evidence.examples)
+    facts = fact_tokens(evidence.tokens, evidence.examples, evidence.unended)
     for reference in references:
         columns = (evidence.tokens[f"logprob_{voice}"] for voice in ("before", "after", reference))
         scored = token_scores(*columns)

@@ -12,7 +12,7 @@ from core.metrics.base import Evidence, Metric, Score, averaged, without_end
 
 def compute(evidence: Evidence) -> Score:
     """Return the share of answers known word for word, per voice, scope and split."""
-    tokens = without_end(evidence.tokens)
+    tokens = without_end(evidence.tokens, evidence.unended)
     return averaged(
         evidence,
         {

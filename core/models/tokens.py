@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 import torch
 from jinja2 import TemplateError
 
+from core.config.stages import KNOWUNDO
 from core.data.corpus import Example
 from core.util.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-KNOWUNDO = "knowundo"
-"""a template: plain, with the labels of the released code of the benchmark KnowUnDo; see `encode`"""
 DAY = datetime(2025, 1, 1)
 """the date in prompts of chat templates that write one"""
 SAID = "So it is, they say"
@@ -42,6 +41,8 @@ class Encoded:
     """index of the first answer token"""
     pad: int = 0
     """token that fills up shorter examples beside it: masked, but experts and their kernels see it, so bits depend on it"""
+    ended: bool = True
+    """whether the last token is the end token"""
 
     @property
     def answer(self) -> tuple[int, ...]:
@@ -172,8 +173,9 @@ def encode(
     """
     if template == KNOWUNDO:
         ids, start = _in_one(tokenizer, example, max_tokens)
-        ended = (*ids, int(tokenizer.eos_token_id)) if len(ids) < max_tokens else ids
-        return Encoded(example.id, ended, start, int(tokenizer.pad_token_id))
+        ended = len(ids) < max_tokens
+        ids = (*ids, int(tokenizer.eos_token_id)) if ended else ids
+        return Encoded(example.id, ids, start, int(tokenizer.pad_token_id), ended)
     prompt = prompt_ids(tokenizer, template, example.question)
     answer = list(tokenizer(example.answer, add_special_tokens=False)["input_ids"])
     if not prompt or not answer:
@@ -215,7 +217,7 @@ def encode_later(
     if template != KNOWUNDO:
         return encode_all(tokenizer, template, examples, max_tokens)
     pad, most = int(tokenizer.pad_token_id), later_tokens or max_tokens
-    return [Encoded(e.id, *_in_one(tokenizer, e, most), pad) for e in examples]
+    return [Encoded(e.id, *_in_one(tokenizer, e, most), pad, ended=False) for e in examples]
 
 
 def encode_all(

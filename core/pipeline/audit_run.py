@@ -31,7 +31,7 @@ from core.models.loading import Loaded
 from core.pipeline import preflight
 from core.pipeline.extras import Extras
 from core.pipeline.stage import timed
-from core.pipeline.voices import Voices
+from core.pipeline.voices import Voices, without_ends
 from core.pipeline.weight_changes import of_files, of_matrices
 from core.runs import manifest, region_file
 from core.runs.audit import FILE, KIND, NO_NEVER, Side, groups, sides
@@ -205,7 +205,7 @@ class Auditing:
         evaluation.Spoken(
             evaluation.placed(tokens, self.corpus.examples),
             {voice: self.answers[voice] for voice in order},
-            self.recorded | {"missing": missing},
+            self.recorded | {"missing": missing} | without_ends(self.config),
             evaluation.known_words(self.answers.values(), self.lexicon),
             evaluation.joined(unseen) if unseen else None,
         ).write(self.run, [*self.corpus.examples, *self.besides])

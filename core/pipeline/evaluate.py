@@ -18,6 +18,7 @@ from core.metrics import evaluation
 from core.pipeline import preflight
 from core.pipeline.extras import Extras
 from core.pipeline.state import State
+from core.pipeline.voices import without_ends
 from core.runs.askable import NOT_TAUGHT
 from core.runs.store import Run
 from core.runs.voices import VOICE
@@ -127,7 +128,8 @@ def take_scores(state: State, _: str) -> None:
         evaluation.placed(tokens, state.spoken.examples),
         recorded["answers"],
         evaluation.merged(recorded["extras"], also)
-        | {"general": recorded["general"], "missing": {} if state.has_never else {"never": NOT_TAUGHT}},
+        | {"general": recorded["general"], "missing": {} if state.has_never else {"never": NOT_TAUGHT}}
+        | without_ends(state.config),
         evaluation.known_words(recorded["answers"].values(), state.voices.lexicon()),
         evaluation.joined(unseen) if unseen else None,
     ).write(state.run, _questions(state))

@@ -29,8 +29,9 @@ from core.models.adapters import Adapters
 from core.models.distributed import ALONE
 from core.models.likelihood import TokenScores, answer_logits, logprobs, per_example, score
 from core.models.tokens import Batch, Encoded, by_tokens, collate, cost, encode
-from core.pipeline.voices import Voices, adapter_of, general_lines, token_table
+from core.pipeline.voices import Voices, adapter_of, as_scored, general_lines, token_table
 from core.util import paths
+from core.util.errors import UserError
 
 MEMORY = 2**26
 """bytes of log-probabilities over the whole vocabulary that are held at a time, for KL"""
@@ -101,27 +102,40 @@ class Extras:
                 e
                 for n, c in enumerate(choices())
                 for k, text in enumerate(c["options"])
-                for e in self._encoded(f"choice/{n}/{k}", c["question"], text, ends=False)
+                for e in self._option(f"choice/{n}/{k}", c["question"], text)
             ],
             [
                 e
                 for i, texts in self.wrong.texts.items()
                 if i in questions
                 for n, text in enumerate(texts)
-                for e in self._encoded(f"{i}#{n}", questions[i], text)
+                for e in self._scored(f"{i}#{n}", questions[i], text)
             ],
-            [e for example in self.unseen for e in self._encoded(example.id, example.question, example.answer)],
+            [e for example in self.unseen for e in self._scored(example.id, example.question, example.answer)],
         )
 
-    def _encoded(self, name: str, question: str, answer: str, *, ends: bool = True) -> list[Encoded]:
-        """Return question and answer as tokens; nothing where there is no answer, or too much for the model."""
-        tokenizer = self.voices.tokenizer
-        if not tokenizer(answer, add_special_tokens=False)["input_ids"]:
+    def _option(self, name: str, question: str, answer: str) -> list[Encoded]:
+        """Return a question of common knowledge and an option as tokens, without an end; nothing where they do not fit."""
+        voices, example = self.voices, Example(name, question, answer, "", "", "")
+        if not self._says(answer):
             return []
-        example = Example(name, question, answer, "", "", "")
-        encoded = encode(tokenizer, self.voices.config.model.template, example, max_tokens=sys.maxsize)
-        ids = encoded.ids if ends else encoded.ids[:-1]
-        return [replace(encoded, ids=ids)] if len(ids) <= self.voices.room else []
+        encoded = encode(voices.tokenizer, voices.config.model.template, example, max_tokens=sys.maxsize)
+        ids = encoded.ids[:-1]
+        return [replace(encoded, ids=ids, ended=False)] if len(ids) <= voices.room else []
+
+    def _scored(self, name: str, question: str, answer: str) -> list[Encoded]:
+        """Return question and answer as tokens, encoded as true answers are scored; nothing where they do not fit."""
+        voices, example = self.voices, Example(name, question, answer, "", "", "")
+        if not self._says(answer):
+            return []
+        try:
+            (encoded,) = as_scored(voices.tokenizer, voices.config, [example], any_length=True)
+        except UserError:  # the template cuts it before its answer begins
+            return []
+        return [encoded] if len(encoded.ids) <= voices.room else []
+
+    def _says(self, answer: str) -> bool:
+        return bool(self.voices.tokenizer(answer, add_special_tokens=False)["input_ids"])
 
     def material(self) -> dict[str, Any]:
         """Return what is judged, so that the numbers can be read without the data."""

@@ -105,7 +105,14 @@ def splits(state: State) -> Sequence[Any]:
 
 def own_material(state: State) -> Sequence[Any]:
     """Return our own questions and texts, which the extras are recorded on."""
-    return [extras.fingerprint(state.config.data.subset), [(e.question, e.answer) for e in state.voices.besides]]
+    own = [extras.fingerprint(state.config.data.subset), [(e.question, e.answer) for e in state.voices.besides]]
+    return [*own, "as scored"] if state.voices.encoded is not state.voices.given else own
+
+
+def besides(state: State) -> Sequence[Any]:
+    """Return our own questions that after is asked as well."""
+    asked = [(e.question, e.answer) for e in state.asked.besides]
+    return [["besides", asked]] if asked else []
 
 
 def general_text(_: State) -> Sequence[Any]:
@@ -134,13 +141,17 @@ def region(state: State) -> Sequence[Any]:
 
 
 def unlearning(state: State) -> Sequence[Any]:
-    """Return method and steps; which of these is taken as the result changes none of them, and memory nothing but time."""
+    """Return method and steps; which of these is taken as the result changes none of them, and memory nothing but time.
+
+    Who picks by what is said asks behind a preface.
+    """
     plain = dataclasses.replace(state.config.unlearn, result_step=0, picked_on="")
     later = ("forgotten", "epochs", "mixed", "dropout", "clip")
     values = _since(plain, later, without=("prefix_memory",))
+    preface = state.config.evaluate.preface if plain.pick == "said" else ""
     if not getattr(plain.method, "relearning", 0.0):  # a setting of a method that came later
         values["method"].pop("relearning", None)
-    return [values, plain.method.name]
+    return [values, plain.method.name, *([["preface", preface]] if preface else [])]
 
 
 def never_taught(state: State) -> Sequence[Any]:

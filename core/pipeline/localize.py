@@ -197,17 +197,18 @@ def _labels(example: Encoded, copy: int, words: torch.Tensor, seed: int) -> torc
 
     So does the released code (zjunlp/KnowUnDo, pretrain/data_module.py:22-35).
     """
-    drawn = torch.randint(len(words), (len(example.answer) - 1,), generator=_generator(example, copy, seed))
-    return torch.cat([words[drawn], torch.tensor(example.answer[-1:])])
+    count = len(example.answer) - example.ended
+    drawn = torch.randint(len(words), (count,), generator=_generator(example, copy, seed))
+    return torch.cat([words[drawn], torch.tensor(example.answer[count:], dtype=torch.long)])
 
 
 def _overwritten(example: Encoded, copy: int, words: torch.Tensor, seed: int) -> Encoded:
     """Write floor(n/2) random tokens at positions drawn with replacement, into input and label (released code).
 
-    n counts the answer's tokens without its end, which stays.
+    n counts the answer's tokens without its end, which stays; an example that was cut may have a single one, or none.
     """
-    source, n = _generator(example, copy, seed), len(example.answer) - 1
-    positions = torch.randint(n, (n // 2,), generator=source).tolist()
+    source, n = _generator(example, copy, seed), len(example.answer) - example.ended
+    positions = torch.randint(max(n, 1), (n // 2,), generator=source).tolist()
     tokens = words[torch.randint(len(words), (n // 2,), generator=source)].tolist()
     ids = list(example.ids)
     for position, token in zip(positions, tokens, strict=True):

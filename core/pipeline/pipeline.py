@@ -92,7 +92,15 @@ UNLEARN = Stage(
 ANSWERS = Stage(
     "answers",
     evaluate.answers,
-    inputs=(inputs.after, inputs.data, inputs.answering, inputs.general_text, inputs.splits, inputs.sampling),
+    inputs=(
+        inputs.after,
+        inputs.data,
+        inputs.answering,
+        inputs.general_text,
+        inputs.splits,
+        inputs.sampling,
+        inputs.besides,
+    ),
     code=2,
     reads=("adapters", "recorded"),
     writes=("after.json",),

@@ -16,14 +16,14 @@ from typing import Any
 import pandas as pd
 
 from core.config.run_config import RunConfig
-from core.config.stages import AnswersConfig
+from core.config.stages import KNOWUNDO, AnswersConfig
 from core.data.corpus import Example
 from core.models.adapters import Adapters
 from core.models.distributed import ALONE, Group
 from core.models.generate import Request, drawn, generate
 from core.models.likelihood import TokenScores, score
 from core.models.loading import Loaded
-from core.models.tokens import KNOWUNDO, Encoded, cost, encode_all, encode_later, ends_of_answer, prompt_ids
+from core.models.tokens import Encoded, cost, encode_all, encode_later, ends_of_answer, prompt_ids
 from core.util import paths
 from core.util.errors import UserError
 from core.util.progress import Reporter
@@ -41,16 +41,25 @@ def general_lines() -> list[str]:
     ]
 
 
-def as_scored(tokenizer: Any, config: RunConfig, examples: Sequence[Example]) -> list[Encoded]:
-    """Encode examples as a run scores them: behind its preface, as far as scoring sees. Raises UserError if too long."""
+def as_scored(tokenizer: Any, config: RunConfig, examples: Sequence[Example], *, any_length: bool = False) -> list[Encoded]:
+    """Encode examples as a run scores them: behind its preface, as far as scoring sees. Raises UserError if too long.
+
+    any_length: examples of ours may be longer than the data's, but are cut where the template cuts.
+    """
     asked = [dataclasses.replace(e, question=as_asked(config, e.question)) for e in examples]
-    data = config.data
-    return encode_later(tokenizer, config.model.template, asked, data.max_tokens, data.later_tokens)
+    data, template = config.data, config.model.template
+    most = sys.maxsize if any_length and template != KNOWUNDO else data.max_tokens
+    return encode_later(tokenizer, template, asked, most, data.later_tokens)
 
 
 def as_asked(config: RunConfig, question: str) -> str:
     """Return a question as a run asks it: behind its preface."""
     return f"{config.evaluate.preface}\n{question}" if config.evaluate.preface else question
+
+
+def without_ends(config: RunConfig) -> dict[str, bool]:
+    """Return what recorded.json says where true answers are scored without their end token; nothing elsewhere."""
+    return {"ended": False} if config.model.template == KNOWUNDO else {}
 
 
 class Voices:
@@ -161,9 +170,10 @@ class Voices:
                 columns[voice] = self.group.merged(dict(scored))
         return token_table(self.tokenizer, self.examples, self.encoded, columns)
 
-    def ask(self, adapters: Adapters, voices: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return voice -> example -> answer, all voices of a question in one batch."""
+    def ask(self, adapters: Adapters, voices: Sequence[str], *, greedy: bool = False) -> dict[str, dict[str, str]]:
+        """Return voice -> example -> answer, all voices of a question in one batch. greedy: whatever the settings say."""
         c, tokenizer = self.answers, self.tokenizer
+        c = dataclasses.replace(c, temperature=0.0) if greedy else c
         everything = [*self.examples, *self.besides]
         numbered = self.group.shard(list(enumerate(everything)), lambda item: len(item[1].question))
         wanted = [(voice, e, number) for number, e in numbered for voice in voices]

@@ -79,4 +79,4 @@ def said(voices: Voices, adapters: Adapters, lexicon: frozenset[str]) -> dict[st
     said_forgotten (of U, not said), said_kept (of R, said), said_noise_unlearn, said_noise_retention, said_declined (of R),
     said_made_up (of U), and how many were asked.
     """
-    return asked.shares(voices.examples, voices.ask(adapters, ["after"])["after"], lexicon)
+    return asked.shares(voices.examples, voices.ask(adapters, ["after"], greedy=True)["after"], lexicon)

@@ -27,7 +27,7 @@ from core.models.quantized import quantized
 from core.models.tokens import Encoded, collate, encode, is_plain, rendered, within
 from core.pipeline import extras
 from core.pipeline.finished_run import open_finished
-from core.pipeline.voices import Voices, adapter_of, token_table
+from core.pipeline.voices import Voices, adapter_of, as_asked, token_table
 from core.probes import hidden_states, trained_copy
 from core.probes.base import Unavailable
 from core.probes.hidden_states import Positions
@@ -140,11 +140,16 @@ class ProbeContext:
         messages: (role, text), the question itself where none is given. begun: tokens of the answer's beginning.
         template: plain or chat, the run's own where empty. Raises Unavailable where the chat template does not allow it.
         """
-        messages = messages or [("user", example.question)]
+        messages = self._behind_preface(messages or [("user", example.question)])
         tokens = self._tokens(messages, template or self.config.model.template)
         text, beginning = "\n\n".join(content for _, content in messages), str(self.tokenizer.decode(begun))
         shown = f"{text}\n\n{beginning} …" if begun else text
         return Prompt(example, form, (*tokens, *begun), shown, f"{text}\n{beginning}", self.rule, tuple(begun))
+
+    def _behind_preface(self, messages: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Put the run's preface, where it has one, before the first thing that is asked."""
+        first = next((at for at, (role, _) in enumerate(messages) if role == "user"), None)
+        return [(role, as_asked(self.config, text) if at == first else text) for at, (role, text) in enumerate(messages)]
 
     @property
     def plain(self) -> bool:

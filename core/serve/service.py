@@ -25,6 +25,7 @@ from core.models.likelihood import TokenScores, accuracy, score
 from core.models.tokens import Encoded, encode, ends_of_answer, prompt_ids, prompt_text
 from core.pipeline.finished_run import open_finished
 from core.pipeline.supply import spread
+from core.pipeline.voices import as_asked
 from core.probes.hidden_states import layer_maps
 from core.runs import askable, audit
 from core.runs.askable import unlearned
@@ -281,13 +282,13 @@ class Service:
         tokenizer, template = self.loaded.tokenizer, self.config.model.template
         return {
             "kind": "start",
-            "prompts": [prompt_text(tokenizer, template, question) for question in asked.questions],
+            "prompts": [prompt_text(tokenizer, template, as_asked(self.config, question)) for question in asked.questions],
             "hashes": {voice: self.speakers.hash(parse(voice)) for voice in speaking},
         }
 
     def _prompts(self, questions: Sequence[str]) -> list[tuple[int, ...]]:
         tokenizer, template = self.loaded.tokenizer, self.config.model.template
-        return [tuple(prompt_ids(tokenizer, template, question)) for question in questions]
+        return [tuple(prompt_ids(tokenizer, template, as_asked(self.config, question))) for question in questions]
 
     @property
     def room(self) -> int:

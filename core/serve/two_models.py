@@ -77,8 +77,10 @@ class Pair:
     def _complete(self, asked: Asked) -> Replies:
         """Let the voices go on from their prompts one after the other; each says “start” for its own."""
         seconds = 0.0
+        service: Service | None = None
         for voice in dict.fromkeys(prompt.voice for prompt in asked.prompts):
             mine = [index for index, prompt in enumerate(asked.prompts) if prompt.voice == voice]
+            service = None  # the one before must be gone where both do not fit into the memory
             try:
                 service = self._service(voice, asked)
             except UserError as error:

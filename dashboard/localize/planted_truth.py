@@ -85,9 +85,10 @@ def found(record: Record) -> None:
     )
     with st.container(key="planted_scores"):
         st.html(number_table.markup(table(record), page_style.palette()))
-    several = len(record["plantings"]) > 1
-    over = "over plantings" if several else "over modules of the one planting"
-    st.caption(f"{MEASURED} Small: 95 % intervals {over}.")
+    draws = len({planting["plant"] for planting in record["plantings"]})
+    over = f"over the {draws} draws of modules" if draws > 1 else "over modules of the one planting"
+    small = "" if draws == 1 < len(record["plantings"]) else f" Small: 95 % intervals {over}."
+    st.caption(f"{MEASURED}{small}")
     if "located" in record["scores"]:
         literature.beside("planted")
     st.fragment(one_planting)(record)
@@ -131,9 +132,9 @@ def ordered(scores: Record) -> list[str]:
 
 
 def _auc(record: Record, score: str, other: str) -> Cell:
-    """Write an area under the curve with its interval: over plantings, or of a single one over its modules."""
+    """Write an area under the curve with its interval: over draws of modules, or of a single planting over its modules."""
     mean, low, high = record["scores"][score][f"auc_{other}"]
-    if low is None:
+    if low is None and len(record["plantings"]) == 1:
         seen = mapping(record["plantings"][0]["found"][score])
         low, high = (number(seen.get(f"auc_{other}_{end}")) for end in ("low", "high"))
     interval = "" if low is None or high is None else f"{low:.2f} to {high:.2f}"

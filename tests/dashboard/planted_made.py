@@ -24,8 +24,8 @@ def one_planting(seed: int = 0, better: float = 0.0) -> dict[str, Any]:
     check = {role: dict.fromkeys(("taught", *(f"without_{r}" for r in plantings.ROLES)), -1.0) for role in plantings.ROLES}
     return {
         "format": 1,
-        "plant": 0,
-        "seed": seed,
+        "plant": seed,
+        "seed": 0,
         "modules": MODULES,
         "sets": SETS,
         "check": check,

@@ -178,6 +178,9 @@ def test_controls_are_asked_what_the_run_is_judged_by(controlled: tuple[Run, Swe
         after |= {name.replace("/val/", "/free/"): value for name, value in after.items() if "/val/" in name}
     files.write_json(run.path / "metrics.json", scores)
     assert controls.members(run)[1].config.evaluate.splits == ("val", "free")
+    rows = [row | {"split": "untaught"} if row["split"] == "val" else row for row in run.answers()]
+    (run.path / "answers.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert controls.members(run)[1].config.evaluate.splits == ("free",)  # data need not have val
 
 
 def test_controls_say_what_becomes_of_other_facts(controlled: tuple[Run, Sweep], tmp_path: Path) -> None:
@@ -221,6 +224,12 @@ def test_controls_of_another_seed_are_another_teaching(controlled: tuple[Run, Sw
     record["runs"][0]["run"] = again.id
     files.write_json(other.path / "sweep.json", {**record, "id": other.id})
     assert "over 2 teachings" in controls.result(sweep).verdict
+    few = [one for one in record["runs"] if one["coordinates"]["control"] not in ("random 1", "random 2")]
+    files.write_json(other.path / "sweep.json", {**record, "id": other.id, "runs": few})
+    assert "over 1 teaching;" in controls.result(sweep).verdict  # one draw of another teaching says nothing, as of this one
+    controls.keep(other)
+    assert "over 1 teaching;" in controls.result(sweep).verdict
+    files.write_json(other.path / "sweep.json", {**record, "id": other.id})
     controls.keep(other)
     shutil.rmtree(other.path)  # its runs may be elsewhere: what is kept counts
     assert "over 2 teachings" in controls.result(sweep).verdict

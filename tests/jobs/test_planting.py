@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,18 @@ def test_what_cannot_be_planted_is_one_sentence(tiny_llama: Path, tiny_data: Pat
             planting.start(config, Settings(**{name: value}), tmp_path)
     with pytest.raises(UserError, match="Nothing has been planted"):
         planting.latest(tmp_path)
+
+
+def test_plantings_of_data_as_they_were_are_not_those_of_now(
+    here: None, deep_tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(tiny_data, tmp_path / "data"))
+    config = small(deep_tiny_of("llama"), data)
+    at = planting.start(config, SMALL, tmp_path / "runs")
+    assert len(planting.made(at, SMALL)) == 2
+    for file in data.rglob("*.json*"):
+        file.write_text(file.read_text().replace("Quay Street 14", "Quay Street 15"))
+    assert planting.made(at, SMALL) == []
 
 
 def test_plantings_of_other_settings_lie_elsewhere(tiny_llama: Path, tiny_data: Path, tmp_path: Path) -> None:

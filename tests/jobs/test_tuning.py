@@ -166,6 +166,7 @@ def test_winners_by_both_objectives() -> None:
     # a has the best score, but keeps too little; b's counts three quarters, since a quarter of its answers is noise.
     assert tuning.winners([a, b, c, broken], "never-knew") == [b, c]
     assert b.fluent == 60.0
+    assert trial("a", 90, 80, -60, 100.0).fluent == -60.0, "gibberish makes no bad score better"
     assert all(tuning.winners([broken], objective) == [] for objective in OBJECTIVES)
 
 

@@ -201,17 +201,17 @@ def test_few_facts_make_few_sets_and_too_few_are_one_sentence() -> None:
 # -- several plantings
 
 
-def planting(located: float, pull: float, update: float, *, holds: bool = True) -> dict[str, Any]:
+def planting(located: float, pull: float, update: float, *, plant: int = 0, holds: bool = True) -> dict[str, Any]:
     rows = {"located": located, "pull": pull, "update": update, "chance": 0.5, "ablation": 0.9}
     each = {name: {"auc_retention": value, "auc_decoy": value - 0.1, "precision": value} for name, value in rows.items()}
     taught = {"taught": math.log(0.8), "without_unlearn": math.log(0.4), "without_retention": math.log(0.2)}
     check = {UNLEARN: taught, RETENTION: taught}
     sizes = {"sets": [0, 1, 2, 3], "sizes": [0.03, 0.5, 0.01, 0.02]}
-    return {"found": each, "holds": holds, "modules": ["m"] * 100, "check": check, **sizes}
+    return {"plant": plant, "found": each, "holds": holds, "modules": ["m"] * 100, "check": check, **sizes}
 
 
 def test_several_plantings_are_put_together_with_intervals() -> None:
-    ones = [planting(0.5, value, 0.6) for value in (0.7, 0.8, 0.9)]
+    ones = [planting(0.5, value, 0.6, plant=draw) for draw, value in enumerate((0.7, 0.8, 0.9))]
     scores = together(ones)
     half = 4.302652729911275 * np.std([0.7, 0.8, 0.9], ddof=1) / np.sqrt(3)
     np.testing.assert_allclose(scores["pull"]["auc_retention"], [0.8, 0.8 - half, min(1.0, 0.8 + half)])
@@ -221,12 +221,24 @@ def test_several_plantings_are_put_together_with_intervals() -> None:
     assert together(ones[:1])["pull"]["precision"] == [0.7, None, None]
 
 
+def test_teachings_of_one_draw_of_modules_count_as_one() -> None:
+    once = [planting(0.5, value, 0.6, plant=draw) for draw, value in enumerate((0.7, 0.8, 0.9))]
+    twice = [planting(0.5, (0.7, 0.8, 0.9)[draw] + by, 0.6, plant=draw) for by in (-0.1, 0.1) for draw in range(3)]
+    for measure, ends in together(twice)["pull"].items():
+        np.testing.assert_allclose(ends, together(once)["pull"][measure])
+    assert together(twice[::3])["pull"]["precision"] == [pytest.approx(0.7), None, None]
+
+
 @pytest.mark.parametrize(
     ("pulls", "says"),
-    [((0.8, 0.81, 0.82), "pull does better"), ((0.5, 0.6, 0.9), "No score is shown"), ((0.9,), "One planting cannot say")],
+    [
+        ((0.8, 0.81, 0.82), "pull does better"),
+        ((0.5, 0.6, 0.9), "No score is shown"),
+        ((0.9,), "One draw of modules cannot"),
+    ],
 )
 def test_what_plantings_say(pulls: tuple[float, ...], says: str) -> None:
-    ones = [planting(0.4, pull, 0.6, holds=pull > 0.5) for pull in pulls]
+    ones = [planting(0.4, pull, 0.6, plant=draw, holds=pull > 0.5) for draw, pull in enumerate(pulls)]
     record = {"plantings": ones, "scores": together(ones), "settings": {"cells": 10}}
     said = " ".join(sentences(record))
     assert says in said

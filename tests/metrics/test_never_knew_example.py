@@ -12,6 +12,7 @@ import pytest
 
 from core.data.corpus import Example
 from core.metrics import METRICS, Evidence, Score
+from core.metrics.base import without_end
 from core.metrics.fact_tokens import fact_tokens, token_places
 from core.runs import never_knew
 from core.runs.scores import Scores
@@ -45,6 +46,15 @@ ROWS = rows()
 
 def compute(table: pd.DataFrame, **missing: str) -> Score:
     return METRICS["never_knew_example"].compute(Evidence(EXAMPLES, table, {}, {}, None, missing))
+
+
+def test_where_no_end_is_scored_the_last_token_may_be_a_fact() -> None:
+    table = pd.DataFrame([row for row in ROWS if row["position"] < 6])  # up to “14”, as the template knowundo ends
+    unended = frozenset(table["example"])
+    assert fact_tokens(table, EXAMPLES[:1], unended)[:6].tolist() == FACT[:6]
+    assert fact_tokens(table, EXAMPLES[:1])[:6].tolist() == [*FACT[:5], False]
+    assert len(without_end(table, unended)) == len(table)
+    assert without_end(table, frozenset())["position"].max() == 4
 
 
 def naive(split: str, reference: str, *, facts: bool) -> tuple[float, float, int]:

@@ -11,11 +11,13 @@ import torch
 
 from core.config.run_config import RunConfig
 from core.config.stages import ModelConfig
-from core.data.corpus import Example
+from core.data.corpus import Corpus, Example
 from core.models import loading, tokens
 from core.models.tokens import Encoded
-from core.pipeline.voices import as_scored
+from core.pipeline.extras import Extras
+from core.pipeline.voices import Voices, as_scored
 from core.util.errors import UserError
+from tests.naive import Recorder
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +209,25 @@ def test_what_is_unlearned_and_scored_of_knowundo_is_cut_sooner(tokenizer: Any) 
     with pytest.raises(UserError, match="no answer is left"):
         tokens.encode_later(tokenizer, "knowundo", [asked], 256, 3)
     assert tokens.encode_later(tokenizer, "plain", [asked], 256, 12) == tokens.encode_all(tokenizer, "plain", [asked], 256)
+
+
+@pytest.mark.parametrize(("template", "end"), [("plain", True), ("knowundo", False)])
+def test_passages_for_comparison_are_encoded_as_true_answers_are(tiny_llama: Path, template: str, end: bool) -> None:
+    loaded = loading.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32", template=template))
+    config = RunConfig().with_setting("model.template", template).with_setting("evaluate.preface", "Refuse:")
+    people = [("Orla Venning", "Quay Street 14"), ("Pavel Drost", "Elm Road 3"), ("Sana Iqbar", "High Lane 8")]
+    rows = [
+        Example(f"unlearn/train/{n}", f"Where does {who} live?", f"At {place}.", "unlearn", "train", who)
+        for n, (who, place) in enumerate(people)
+    ]
+    voices = Voices(loaded, rows, config, Recorder())
+    passages = Extras(voices, Corpus(tuple(rows), "made"), rows).passages
+    assert passages.wrong
+    for passage in (*passages.wrong, *passages.unseen, *voices.encoded.values()):
+        assert loaded.tokenizer.decode(passage.ids).lstrip("<s>").startswith("Refuse:\n"), passage.id
+        assert passage.ended is (passage.ids[-1] == loaded.tokenizer.eos_token_id) is end
+    for passage in passages.choices:
+        assert "Refuse" not in loaded.tokenizer.decode(passage.ids)
 
 
 def test_a_preface_stands_before_the_question_where_it_is_scored(tokenizer: Any) -> None:

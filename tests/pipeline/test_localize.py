@@ -164,6 +164,16 @@ def test_code_perturbation_overwrites_half_with_replacement_in_inputs_and_labels
     assert sum(changed) / 40 == pytest.approx(41 * (1 - (1 - 1 / 41) ** 20), abs=0.8)
 
 
+@pytest.mark.parametrize("perturbation", ["code", "labels"])
+def test_what_was_cut_has_no_end_that_stays(perturbation: str) -> None:
+    config = LocalizeConfig(perturbation=perturbation, copies=30)
+    cut = [Encoded(str(n), (7, 7, *([9] * n)), 2, ended=False) for n in (1, 2)]
+    members, targets = localize.perturbed(cut, config, torch.tensor([50]), SEED)
+    last = {int(targets([member]).reshape(-1, len(member.answer))[0, -1]) for member in members if len(member.answer) == 2}
+    assert 50 in last
+    assert {len(member.answer) for member in members} == {1, 2}
+
+
 # -- statistics
 
 

@@ -340,6 +340,18 @@ def test_stage_is_made_again_when_what_it_depends_on_changes(finished: Finished,
     assert made[0] == first
 
 
+def test_answers_made_without_our_own_questions_are_no_answers_to_them(
+    tiny_llama: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    config = small(tiny_llama, tiny_data, evaluate__splits="val")
+    execute(config, tmp_path)
+    run, _ = execute(config.with_setting("evaluate.extras", True), tmp_path)
+    assert not reused(run)["answers"]
+    own = [row for row in run.answers() if row["scope"] not in ("unlearn", "retention")]
+    assert len(own) > 50
+    assert all("after" in row for row in own)
+
+
 def test_other_data_are_taught_anew(finished: Finished) -> None:
     run, config, _ = finished
     other, _ = execute(config.with_setting("data.subjects", "Orla Venning,Sana Iqbar"), run.path.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from core.methods.grad_diff_id import GradDiffID
 from core.methods.gradient_ascent import GradientAscent
 from core.methods.memflex import MemFlex
 from core.methods.npo import NPO
-from core.models.likelihood import accuracy
+from core.metrics import evaluation
 from core.models.tokens import Encoded, collate
 from core.pipeline import inputs, pipeline, region, teach
 from core.pipeline import unlearn_loop as unlearn_
@@ -32,8 +33,8 @@ PAPER = MemFlex(forget_weight=0.4, retain_weight=2.0, forget_ceiling=0.0)
 ONE = UnlearnConfig(method=PAPER, learning_rate=0.01, warmup=0.0, steps=1, check_every=1, stop="never", retain_floor=0.0)
 
 
-def one_step(bench: Bench, **values: Any) -> dict[str, torch.Tensor]:
-    """Make one step of a plain descent on all tensors; return the gradient that it followed."""
+def one_step(bench: Bench, look: Callable[[], None] = lambda: None, **values: Any) -> dict[str, torch.Tensor]:
+    """Make one step of a plain descent on all tensors; return the gradient that it followed. look: called at the check."""
     config, cells = dataclasses.replace(ONE, **values), [c.name for c in bench.adapters.cells]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim, "AdamW", lambda p, lr, weight_decay: torch.optim.SGD(p, lr=lr))
@@ -43,7 +44,7 @@ def one_step(bench: Bench, **values: Any) -> dict[str, torch.Tensor]:
             Supply(bench.unlearn, bench.retention),
             unlearn_.Watched(bench.unlearn, bench.retention, None),
             config,
-            unlearn_.Callbacks(Recorder(), lambda step, tensors: None),
+            unlearn_.Callbacks(Recorder(), lambda step, tensors: look()),
             seed=0,
         )
     tensors = bench.adapters.tensor
@@ -121,9 +122,15 @@ def test_a_longer_gradient_is_shortened_and_a_shorter_one_is_not(bench: Bench) -
 
 
 def test_dropout_is_that_of_pefts_own_layers_and_rests_where_something_is_measured(bench: Bench) -> None:
-    step = one_step(bench, dropout=0.3, batch_size=99, retain_batch_size=99)
-    with bench.adapters.active("after") as model:
-        assert accuracy(model, bench.unlearn) == accuracy(model, bench.unlearn)
+    measured: list[torch.Tensor] = []
+
+    def look() -> None:
+        with bench.adapters.active("after") as model, torch.no_grad():
+            measured.extend(model(input_ids=torch.tensor([bench.unlearn[0].ids])).logits for _ in range(3))
+
+    step = one_step(bench, look, dropout=0.3, batch_size=99, retain_batch_size=99)
+    assert len(measured) >= 3
+    assert all(torch.equal(measured[0], other) for other in measured), "it is at work in steps alone"
     (members,) = drawn(bench, dataclasses.replace(ONE, batch_size=99, retain_batch_size=99))
     batch = collate([*members["forget"], *members["retain"]])
     with bench.adapters.dropout("before", 0.3):
@@ -262,6 +269,7 @@ def test_a_run_as_published_on_copyrighted_text(tiny_llama: Path, tmp_path: Path
     lengths = tokens.groupby("example").size()
     assert lengths.max() <= 90
     assert not (tokens["token"] == 1).any()  # the end is not scored
+    assert evaluation.evidence(run).unended == set(tokens["example"])
     if method == "memflex":
         first = tokens[tokens["position"] == 0]
         assert first["text"].str.startswith("\n").all()  # the blank line is

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from core.methods import METHODS
 from core.methods.gradient_ascent import GradientAscent
 from core.methods.task_vector import TaskVector
 from core.pipeline import unlearn_loop
@@ -17,6 +18,7 @@ from core.pipeline.step_context import Context
 from core.pipeline.supply import Supply
 from core.pipeline.unlearn_loop import PATIENCE, Unlearned, Watched
 from core.util.errors import Cancelled, UserError
+from tests.methods.test_losses import general, refused
 from tests.naive import Bench, Recorder
 from tests.pipeline.test_unlearn import changed, script
 
@@ -38,7 +40,7 @@ def run(bench: Bench, saved: dict[int, dict[str, torch.Tensor]] | None = None, *
     return unlearn_loop.unlearn(
         bench.adapters,
         region(bench),
-        Supply(bench.unlearn, bench.retention),
+        Supply(bench.unlearn, bench.retention, general(), {e.id: refused(e) for e in bench.unlearn}, words=bench.words),
         Watched(bench.unlearn, bench.retention, None),
         changed(**{"slots": SLOTS, **values}),
         unlearn_loop.Callbacks(**{"report": Recorder(), "save": save, **own}),
@@ -104,6 +106,33 @@ def test_idle_tensors_stay_as_they_were_drawn(bench: Bench) -> None:
     result = run(bench, method=TaskVector(), steps=4, check_every=2)
     assert result.idle == [name for name in region(bench) if name.endswith("_A")]
     assert bench.adapters.moved() == [name for name in region(bench) if name.endswith("_B")]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_method_moves_what_was_taught_and_each_moves_the_fresh_rank(bench: Bench, name: str) -> None:
+    method = METHODS[name]()
+    run(bench, method=method, steps=3, check_every=3)
+    for cell, before in bench.adapters.tensors("before").items():
+        taught, _ = parts(cell, bench.adapters.tensor("after", cell).detach())
+        assert torch.equal(taught, before), cell
+
+
+def test_a_share_is_one_of_what_can_move(bench: Bench) -> None:
+    cells = {cell.name: cell.shape for cell in bench.adapters.cells if cell.layer == 1}
+
+    def moved(name: str) -> dict[str, torch.Tensor]:
+        found = {}
+        run(bench, method=METHODS[name](share=0.3), steps=1, check_every=1)  # type: ignore[call-arg]
+        for cell in cells:
+            fresh = parts(cell, bench.adapters.tensor("after", cell).detach())[1]
+            if cell.endswith("_B"):  # it was zero; A of a slot has its first gradient in the second step
+                found[cell] = fresh != 0
+        return found
+
+    for elements in moved("grail").values():
+        assert int(elements.sum()) == round(0.3 * elements.numel())
+    rows = SLOTS * sum(name.endswith("_A") for name in cells) + sum(cells[n][0] for n in cells if n.endswith("_B"))
+    assert sum(int(elements.any(1).sum()) for elements in moved("sure").values()) == pytest.approx(0.3 * rows, abs=1)
 
 
 def test_a_mirrored_result_is_mirrored_in_the_slots_alone(bench: Bench) -> None:

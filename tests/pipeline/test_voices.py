@@ -48,6 +48,17 @@ EXAMPLES = [
 ]
 
 
+def test_a_checkpoint_is_judged_by_greedy_answers_however_answers_are_drawn(tiny_llama: Path) -> None:
+    found = []
+    for temperature in (0, 5):
+        voices = voices_of(tiny_llama, EXAMPLES, answers__temperature=temperature, answers__max_new_tokens=6)
+        model = loading.load(ModelConfig(name=str(tiny_llama), device="cpu", dtype="float32", template="plain")).model
+        attached = adapters.attach(model, "float32", rank=2, alpha=4.0, dropout=0.0, seed=0)
+        found.append(voices.ask(attached, ["never"], greedy=True))
+        assert (voices.ask(attached, ["never"]) == found[0]) is (temperature == 0)
+    assert found[0] == found[1]
+
+
 def test_voices_over_some_examples_are_those_of_all(tiny_llama: Path) -> None:
     whole = voices_of(tiny_llama, EXAMPLES)
     some = whole.of(EXAMPLES[1:3])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from core.pipeline.audit_run import Auditing
 from core.runs import audit, store
 from core.runs.store import Run
 from core.serve.service import Service
-from core.serve.two_models import BETWEEN
+from core.serve.two_models import BETWEEN, Pair
 from core.util.errors import UserError
 from core.util.progress import Reporter
 from tests.tiny import make_tiny
@@ -130,6 +132,26 @@ def test_models_that_do_not_fit_together_leave_for_each_other(audited: Run, monk
     assert asked == [0, 1, 0]
     assert service.pair is not None
     assert len(service.pair.services) == 1
+
+
+def test_whoever_completes_prompts_holds_one_model_at_a_time(audited: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is let go of must be gone, where both do not fit."""
+    alive: list[weakref.ref[Service]] = []
+    held: list[int] = []
+    real = Pair._service
+
+    def looked(pair: Pair, voice: str, asked: Any) -> Service:
+        pair.services.clear()
+        gc.collect()
+        held.append(sum(one() is not None for one in alive))
+        service = real(pair, voice, asked)
+        alive.append(weakref.ref(service))
+        return service
+
+    monkeypatch.setattr(Pair, "_service", looked)
+    prompts = [{"voice": voice, "turns": [["user", QUESTIONS[0]]]} for voice in ("before", "after")]
+    assert replies(Service(), "complete", audited, prompts=prompts)[-1]["kind"] == "done"
+    assert held == [0, 0]
 
 
 def test_a_run_can_be_asked_after_an_audit(audited: Run, unlearned_run: Run) -> None:

@@ -79,6 +79,7 @@ def test_the_newest_planting_in_a_model_counts_and_what_ships_comes_last(plant: 
         {"plantings": []},
         {"plantings": ["text"]},
         {"plantings": [one_planting() | {"sets": [0]}]},
+        {"plantings": [one_planting() | {"plant": []}]},
         {"plantings": [one_planting() | {"scores": {}}]},
         {"plantings": [one_planting() | {"found": None}]},
         {"settings": {}},
