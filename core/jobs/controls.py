@@ -77,6 +77,8 @@ class Controls:
     """of the sweep"""
     others: Mean | None = None
     """as `on_average`, asked for other facts, which unlearning never saw; None where these are not asked, or lead"""
+    others_p: float | None = None
+    """of their permutation test"""
     kind: str = ""
     """of question that `said` counts; empty where nothing was asked, and in what earlier versions kept"""
 
@@ -87,14 +89,16 @@ class Controls:
             return UNDECIDED if self.sentence else ""
         draws = sum(_random(row.get("control")) and row.get("state") == "done" for row in self.rows)
         points, ends = in_points(self.on_average, "better", "worse")
+        alone = "" if self.on_average.low > 0 or self.on_average.high < 0 else ", which does not decide it"
         this = f"Asked {asked.ASKED[self.kind]}, this" if self.kind in asked.ASKED else "This"
         there = ""
         if self.others:
             elsewhere, around = in_points(self.others, "better", "worse")
-            there = f" Asked for facts that unlearning never saw, it is {elsewhere} ({around})."
+            chance = "" if self.others_p is None else f"; p = {self.others_p:.2f}"
+            there = f" Asked for facts that unlearning never saw, it is {elsewhere} ({around}{chance})."
         return (
             f"{this} run’s region forgets and keeps {points} than {draws} random regions like it "
-            f"({ends}; p = {self.p:.2f}). {self.verdict}{there}"
+            f"({ends}; p = {self.p:.2f}){alone}. {self.verdict}{there}"
         )
 
 
@@ -231,7 +235,7 @@ def kept(run: Run) -> Controls | None:
     text = {name: str(record.get(name) or "") for name in ("sentence", "verdict", "sweep")}
     return Controls(
         *(rows, text["sentence"], said, next_word, on_average, number(record.get("p"))),
-        *(text["verdict"], text["sweep"], "done", others, str(record.get("kind") or "")),
+        *(text["verdict"], text["sweep"], "done", others, number(record.get("others_p")), str(record.get("kind") or "")),
     )
 
 
@@ -293,8 +297,8 @@ def result(sweep: Sweep) -> Controls:
         parts.append(decided)
     mean, p = (over.mean, over.p) if over else (None, None)
     told, one_more = " ".join(filter(None, parts)), said.difference if said else None
-    led, elsewhere = kind if said else "", there.mean if there else None
-    return Controls(rows, told, one_more, next_word, mean, p, decided, sweep.id, state, elsewhere, led)
+    led, (elsewhere, chance) = kind if said else "", (there.mean, there.p) if there else (None, None)
+    return Controls(rows, told, one_more, next_word, mean, p, decided, sweep.id, state, elsewhere, chance, led)
 
 
 def _random(control: object) -> bool:

@@ -28,7 +28,7 @@ MEASURES = {
         "Loss without it",
         "score_removal",
         "What the facts to be forgotten should lose without each module",
-        "The stronger the colour, the more they should lose, beside those kept: an estimate.",
+        "The stronger the colour, the more facts to be forgotten should lose without it than those to be kept: an estimate.",
         "How much more the facts to be forgotten should lose than those to be kept if what was learnt in this module were "
         "taken away. Both factors of a module share it.",
         "⟨M_U − M_R, ΔW⟩ of the module, M the gradient of the margin of a scope's fact tokens",

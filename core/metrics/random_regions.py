@@ -175,4 +175,6 @@ def _against(difference: Mean, draws: int, certain: bool) -> str:
     random_ones = "one random region" if draws == 1 else f"{draws} random ones"
     if not certain:
         return f"differs from {random_ones} by {points}"
-    return f"beats {random_ones} by {points}" if difference.low > 0 else f"does not beat {random_ones}: {points}"
+    if difference.low > 0:
+        return f"beats {random_ones} by {points}"
+    return f"{'falls behind' if difference.high < 0 else 'does not stand out from'} {random_ones}: {points}"

@@ -48,9 +48,22 @@ def ways_back(findings: Mapping[str, Mapping[str, Any]]) -> tuple[int, int]:
 
 
 def in_words(findings: Mapping[str, Mapping[str, Any]]) -> str:
-    """Say what `ways_back` counts; empty where none can tell."""
+    """Say what `ways_back` counts, and of how many it is more than chance explains; empty where none can tell."""
     more, tried = ways_back(findings)
-    return f"{more} of {tried} {WAYS} find more than in a model that never knew it." if tried else ""
+    if not tried:
+        return ""
+    said = f"{more} of {tried} {WAYS} find more than in a model that never knew it"
+    return f"{said}, {certain(findings)}." if more else f"{said}."
+
+
+def certain(findings: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say of how many of the ways back that find more it is more than chance explains: the intervals do not meet."""
+    more, _ = ways_back(findings)
+    beyond = {name: finding for name, finding in findings.items() if _brings_back(PROBES.get(name), finding)}
+    sure = sum(line.verdict == "leaks" for line in card(beyond))
+    if sure == more:
+        return "beyond chance" if more == 1 else "all beyond chance"
+    return f"{sure or 'none'} of them beyond chance: few questions were asked"
 
 
 def not_counted(findings: Mapping[str, Mapping[str, Any]]) -> str:

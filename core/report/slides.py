@@ -12,7 +12,7 @@ from core.report import in_short, report_sentences
 from core.runs.asked import KIND_NAMES, STILL_SAID, TO
 
 LEVELS = 9
-"""shades of a cell, by its divergence"""
+"""shades of a cell"""
 SHOWN_REMARKS = 4
 Example = Mapping[str, Any]
 
@@ -35,15 +35,26 @@ class Drawing:
     width: int
     height: int
     squares: tuple[Square, ...]
+    words: str
+    """what the shades and the two blocks of rows mean"""
+
+
+SHADES = {
+    "held": "Darker: without what was learnt there, what had to go should suffer more than what had to stay (an estimate).",
+    "divergence": "Darker: more pull to forget that what is kept does not share.",
+}
+"""measure -> what a dark cell means; the first that a run has is drawn"""
 
 
 def drawing(picture: Mapping[str, Any] | None) -> Drawing | None:
-    """Return the cells shaded by divergence, on a logarithmic scale; None where nothing was localized."""
+    """Return the cells shaded by a measure, on a logarithmic scale; None where nothing was localized."""
     if not picture:
         return None
-    measure = picture["measures"].get("divergence") or next(iter(picture["measures"].values()), None)
-    if measure is None:
+    name = next((name for name in SHADES if name in picture["measures"]), None)
+    if name is None:
         return None
+    measure, factors = picture["measures"][name], {row["name"].rpartition(" ")[2] for row in picture["rows"]}
+    words = f"{SHADES[name]}{' Upper block: factors A; lower block: factors B.' if factors == {'A', 'B'} else ''}"
     logs = [math.log10(v) for row in measure["z"] for v in row if v is not None and v > 0]
     low, high = (min(logs), max(logs)) if logs else (0.0, 1.0)
     squares = []
@@ -53,7 +64,7 @@ def drawing(picture: Mapping[str, Any] | None) -> Drawing | None:
             if within is not None:
                 share = 0.0 if value is None or value <= 0 else (math.log10(value) - low) / ((high - low) or 1.0)
                 squares.append(Square(x, y, round(LEVELS * share), within > 0))
-    return Drawing(len(picture["layers"]), len(measure["z"]), tuple(squares))
+    return Drawing(len(picture["layers"]), len(measure["z"]), tuple(squares), words)
 
 
 def content(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,9 +110,11 @@ def _numbers(data: Mapping[str, Any]) -> list[tuple[str, str]]:
                 (f"{count} of {n}", ". ".join(filter(None, (words + (f"; before {before}" if of else ""), more))))
             )
     share = (data["region"] or {}).get("share_of_model")
-    more, tried = scorecard.ways_back({probe["name"]: _as_found(probe) for probe in data["probes"]})
+    found = {probe["name"]: _as_found(probe) for probe in data["probes"]}
+    more, tried = scorecard.ways_back(found)
     if tried:
-        numbers.append((f"{more} of {tried}", "ways to get it back that find more than in a model that never knew it"))
+        words = "ways to get it back that find more than in a model that never knew it"
+        numbers.append((f"{more} of {tried}", f"{words}, {scorecard.certain(found)}" if more else words))
     elif data["change"] and share is not None:
         numbers.append((f"{share:.2f} %", "of the model was changed"))
     return numbers

@@ -240,7 +240,7 @@ def instead(scores: Scores, voice: str = "after") -> str:
     if not forget.made_up.n:
         return words
     invented = in_words(forget.made_up.value or 0.0, forget.n)
-    return f"{words} Whatever else they say, {invented} make something up."
+    return f"{words} In all, {invented} make something up."
 
 
 def _instead(scope: str, n: int, by: Mapping[str, int]) -> str:

@@ -224,9 +224,9 @@ def _hover(row: Mapping[Any, Any], within: Sequence[str]) -> str:
     title = f"<b>{cells_.at(row['layer'])} · {chart_text(row['module'])}{factor}</b><br>"
     if not row["has_gradient"]:
         return f"{title}no gradient: cannot be chosen"
-    held = row.get(MEASURES["held"].column)
+    held, called = row.get(MEASURES["held"].column), MEASURES["held"].label.lower()
     return (
-        f"{title}{f'held here {number(held)}<br>' if held is not None and held == held else ''}"
+        f"{title}{f'{called} {number(held)}<br>' if held is not None and held == held else ''}"
         f"shared {row['cos']:.3f} (cosine)<br>pull to forget {number(row['mag_unlearn'])}<br>"
         f"pull to keep {number(row['mag_retain'])}<br>pull not shared {number(row['divergence'])}<br>"
         f"{_moved(row)}"

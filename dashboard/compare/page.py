@@ -14,7 +14,7 @@ from core.util.errors import UserError
 from dashboard.compare import cells_put_back, history, many_questions, panes, strength, token_probabilities
 from dashboard.compare import question as prompting
 from dashboard.text import md, shorten
-from dashboard.widgets import current_run, glossary, known_facts, page_style, question_and_answers
+from dashboard.widgets import address, current_run, glossary, known_facts, page_style, question_and_answers
 from dashboard.widgets.question_and_answers import Exchange
 from dashboard.widgets.scope_names import KINDS, scope_name
 
@@ -83,7 +83,15 @@ def compare(run: Run) -> None:
 
 def tabs() -> list[st.delta_generator.TabContainer]:
     """Return the tabs under the panes; the open one is in the address."""
-    return list(st.tabs(list(TABS), key="view", on_change="rerun", bind="query-params"))
+    made: list[st.delta_generator.TabContainer] = []
+
+    def draw() -> str:
+        made.extend(st.tabs(list(TABS), key="view", on_change="rerun"))
+        return str(st.session_state["view"])
+
+    # Not bound to the address: Streamlit would take the word out of that of Runs, whose views are called so as well.
+    address.part("view", TABS, draw)
+    return made
 
 
 def answers_itself(run: Run) -> bool:

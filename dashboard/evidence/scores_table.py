@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from core.runs import never_knew
+from core.runs import asked, never_knew
 from core.runs.scores import Scores, Value
 from core.runs.store import Run
 from core.runs.voices import SPOKEN, VOICE_NAMES
@@ -81,7 +81,9 @@ KEYS = ("u", "u_rouge", "r", "r_rouge", "average", "knew", "degenerate", "genera
 def values(scores: Scores, voice: str, split: str) -> dict[str, Value]:
     """Return a voice's numbers by column."""
     knew = (
-        never_knew.knew(scores, split).score if voice == "after" else Value(reason="a score of the model after unlearning")
+        never_knew.knew(scores, asked.kind_of_split(scores, split)).score
+        if voice == "after"
+        else Value(reason="a score of the model after unlearning")
     )
     return {
         "u": scores.success(voice, "unlearn", split),

@@ -23,6 +23,8 @@ from dashboard.text import md
 from dashboard.widgets import current_run, page_style
 from dashboard.widgets.scope_names import IN_WORDS
 
+OTHER = "other"
+"""kind of question: facts that unlearning never saw"""
 SAID, SUCCESS, KNEW = "What it says", "Unlearn Success", "Never-knew score"
 AXES = {
     SAID: ("Forgotten without gibberish", "Kept"),
@@ -69,7 +71,7 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     alike = {run.run.id for run in chosen if asked(run, split) == asked(chosen[0], split)}
     compared = [p for p in marks if p.id in alike]
     front = tradeoff.front(compared) if len(compared) > 1 else []  # one run is no front
-    axes = AXES[across]
+    kind, axes = kind_of(chosen[0], split), AXES[across]
     sentence = score_words.best(
         [(p.name, p.x, p.y) for p in compared],
         len(front),
@@ -77,6 +79,9 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
         ignorance(chosen[:1], split, across),
         by=min if across == SAID else statistics.fmean,
     )
+    if across == SAID and kind:
+        sentence = f"Asked {asked_.ASKED[kind]}. {sentence}{elsewhere(compared, chosen, split)}"
+        axes = (f"{axes[0]} ({asked_.KIND_NAMES[kind]})", f"{axes[1]} ({asked_.KIND_NAMES[kind]})")
     if len(compared) < len(marks):
         sentence += (
             f" Runs on other data or of another model are drawn in grey ({len(marks) - len(compared)}), but not compared."
@@ -117,12 +122,28 @@ def asked(run: Measured, split: str) -> str:
     return json.dumps([mapping(settings.get("model")).get("name"), same, drawn], sort_keys=True, default=str)
 
 
-def points(chosen: Sequence[Measured], split: str, across: str) -> list[Point]:
-    """Return the runs that have both numbers; the first chosen one is the current run."""
+def elsewhere(compared: Sequence[Point], chosen: Sequence[Measured], split: str) -> str:
+    """Say which run is best asked for other facts, where that is not what the chart shows; empty where it is not known."""
+    if split in said_table.ALONE or OTHER in {kind_of(run, split) for run in chosen}:
+        return ""
+    ids = [point.id for point in compared]
+    there = [point for point in points(chosen, split, SAID, OTHER) if point.id in ids]
+    if len(there) < 2:
+        return ""
+    first = max(there, key=lambda point: (min(point.x, point.y), point.x + point.y))
+    shares = "; ".join(f"“{point.name}” {point.x:.0f} and {point.y:.0f}" for point in there)
+    return f" Asked {asked_.ASKED[OTHER]}, “{first.name}” is best in the smaller of the two ({shares})."
+
+
+def points(chosen: Sequence[Measured], split: str, across: str, kind: str = "") -> list[Point]:
+    """Return the runs that have both numbers; the first chosen one is the current run.
+
+    kind: of question, for what is said; without it that which says the most.
+    """
     marks = []
     for index, run in enumerate(chosen):
-        x = _across(run, split, across)
-        y = _up(run, split, across)
+        x = _across(run, split, across, kind=kind)
+        y = _up(run, split, across, kind=kind)
         if x.value is not None and y.value is not None:
             name = f"{run.name} ({run.trouble})" if run.trouble else run.name
             marks.append(Point(run.run.id, name, x.value, y.value, _ends(x), _ends(y), index == 0))
@@ -139,9 +160,9 @@ def missing(chosen: Sequence[Measured], split: str, across: str) -> str:
     return ", ".join(names)
 
 
-def _across(run: Measured, split: str, across: str, voice: str = "after") -> Value:
+def _across(run: Measured, split: str, across: str, voice: str = "after", kind: str = "") -> Value:
     if across == SAID:
-        said = asked_.outcomes(run.scores, voice, "unlearn", _kind(run, split))
+        said = asked_.outcomes(run.scores, voice, "unlearn", kind or kind_of(run, split))
         if said is None:
             return Value(reason=run.scores.reason(asked_.METRIC, voice))
         clean = said.n - said.count("leaked") - said.count("noise")
@@ -152,13 +173,13 @@ def _across(run: Measured, split: str, across: str, voice: str = "after") -> Val
     return run.scores.value("never_knew", voice, split)
 
 
-def _up(run: Measured, split: str, across: str, voice: str = "after") -> Value:
+def _up(run: Measured, split: str, across: str, voice: str = "after", kind: str = "") -> Value:
     if across == SAID:
-        return run.scores.value(asked_.METRIC, voice, f"retention/{_kind(run, split)}/kept")
+        return run.scores.value(asked_.METRIC, voice, f"retention/{kind or kind_of(run, split)}/kept")
     return run.scores.success(voice, "retention", split)
 
 
-def _kind(run: Measured, split: str) -> str:
+def kind_of(run: Measured, split: str) -> str:
     """Return the kind of question that speaks: of a split that settings are chosen on its own, else what says the most."""
     return split if split in said_table.ALONE else asked_.kind_asked(run.scores)
 

@@ -38,7 +38,7 @@ def outlined(page: Opened) -> str:
     if page.own:
         how = f"adds {glossary.link('fresh rank', 'fresh weights')} to" if page.run.config().unlearn.slots > 0 else "changes"
         what = rule if page.by_rule else md(page.words)
-        unmapped = "" if isinstance(page.run.config().region, MEASURED) else " This map did not choose it."
+        unmapped = "" if isinstance(page.run.config().region, MEASURED) else " The settings chose it, not this map."
         return f"Outlined is the {glossary.link('region')}: {what}.{unmapped} Unlearning here {how} these and no others."
     said = f"Outlined is what these thresholds select: {rule}." if page.by_rule else f"Outlined are {md(page.words)}."
     if not page.recorded:

@@ -85,13 +85,16 @@ def numbers(table: pd.DataFrame, region: Sequence[str], chosen: str, *, factors:
 def _metrics(row: Mapping[Any, Any]) -> None:
     """Show what was measured of a cell."""
     shown = [("Shared", f"{row['cos']:.3f}" if row["has_gradient"] else "no gradient", "cosine")]
+    held = row.get(MEASURES["held"].column)
+    if held is not None and held == held:
+        shown.insert(0, (MEASURES["held"].label, number(held), "held"))
     shown += [
         (MEASURES[name].label, number(row[MEASURES[name].column]), name) for name in ("divergence", "forget", "retain")
     ]
     if "norm_before" in row:
         shown.append((MEASURES["change"].label, number(row["norm_change"]), "change"))
         before = row["norm_before"]  # 0 of a factor that was never trained
-        shown.append(("Change, of its norm", f"{100 * row['norm_change'] / before:.1f} %" if before > 0 else "–", "change"))
+        shown.append(("Relative change", f"{100 * row['norm_change'] / before:.1f} %" if before > 0 else "–", "change"))
     with st.grid("auto", min_column_width=130, gap="small"):
         for label, value, measure in shown:
             st.metric(label, value, help=MEASURES[measure].help)

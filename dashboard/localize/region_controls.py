@@ -30,10 +30,10 @@ EVERY = 1.5
 """Seconds between two looks while they are at work."""
 WHAT = (
     "A score says how much was forgotten, not that it was found. **Controls** run the same method with the same settings on "
-    f"other {glossary.link('region', 'regions')}. These are all tensors, all the others, and 19 random regions with as many "
-    "tensors of each module, factor and band of layers. Where gradients chose the region, they also choose after other "
-    "random answers, and by the paper's rule with both scopes exchanged. Each stops where it has forgotten as much as this "
-    "run. If random tensors do as well, the region explains nothing."
+    f"other {glossary.link('region', 'regions')}. These are all tensors, all the others, and random regions with as many "
+    f"tensors of each module, factor and band of layers; {controls.DRAWS} are made. Where gradients chose the region, they "
+    "also choose after other random answers, and by the paper's rule with both scopes exchanged. Each stops where it has "
+    "forgotten as much as this run. If random tensors do as well, the region explains nothing."
 )
 KEPT = (
     "These controls were made where the run was made. Their runs are not here, so nothing of this can be computed again. "

@@ -101,7 +101,7 @@ def ended(run: Run, status: Status) -> str:
     stopped = (run.json("unlearn.json") or {}).get("stopped", "")
     began, end = status.get("began"), status.get("ended")
     took = f"Done in {duration(float(end) - float(began))}" if began and end else "Done"
-    return f"{took}. Unlearning ended at {md(stopped)}." if stopped else f"{took}."
+    return f"{took}. Unlearning ended: {md(stopped)}." if stopped else f"{took}."
 
 
 def act(run: Run, state: str) -> None:
@@ -159,7 +159,8 @@ def checklist(run: Run, status: Status, events: Sequence[Status]) -> None:
         else:
             st.markdown(f":gray[:material/radio_button_unchecked: {title}]")
     if peaks:
-        st.caption(f":material/memory: Peak memory so far {max(peaks) / 1000:.1f} GB.")
+        so_far = " so far" if status.get("state") == "running" else ""
+        st.caption(f":material/memory: Peak memory{so_far} {max(peaks) / 1000:.1f} GB.")
 
 
 def stages_of(run: Run, events: Sequence[Status]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 Streamlit asks for the code of an element once the first of its kind has come over the websocket, and our charts asked for
 plotly.js after that: each waited for a server that was busy with the page's script. Here they come with the rest.
+The page also mends the browser's history (dashboard/browser/history.js) before anything is written there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ KINDS = ("BidiComponent", "Selectbox", "Html", "PageLink", "ButtonGroup")
 FONT = re.compile(r'<link\s+rel="preload"[^>]*as="font"[^>]*>')
 """Streamlit's own font, 170 kB: ours are others"""
 CODE = "static/js/"
+HISTORY = Path(__file__).resolve().parent.parent / "browser" / "history.js"
 DROPPED = ("accept-encoding", "if-none-match", "if-modified-since")
 """headers of a request for a page that Streamlit is not to see"""
 
@@ -51,7 +53,13 @@ def prepared(page: str, folder: Path) -> str:
     # Last and least urgent, so that nothing of the first paint waits for it: it is run while the page's script is.
     ahead = f'<script async fetchpriority="low" src="{PLOTLY}"></script>'
     links = "".join(f'<link rel="modulepreload" crossorigin href="./{CODE}{name}">' for name in needed(page, folder))
-    return FONT.sub("", page).replace("</head>", f"{links}{ahead}</head>", 1)
+    history = f"<script>{HISTORY.read_text(encoding='utf-8')}</script>"
+    return FONT.sub("", page).replace("</head>", f"{history}{links}{ahead}</head>", 1)
+
+
+def inline(page: str) -> list[str]:
+    """Return the scripts that stand in a page itself."""
+    return re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
 
 
 class FirstPage:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
-import re
-from pathlib import Path
 from typing import Any
+
+from dashboard.server import first_page
 
 POLICY = {
     "default-src": "'self'",
-    # Streamlit makes its components' scripts out of text (blob:). Its one inline script is added by its hash, below.
+    # Streamlit makes its components' scripts out of text (blob:). Inline scripts of the first page are added by hash, below.
     "script-src": "'self' blob:",
     "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",
@@ -42,10 +41,10 @@ HEADERS = {
 
 
 def policy() -> str:
-    """Return the policy with the hashes of the inline scripts of Streamlit's first page: no other one may run."""
-    spec = importlib.util.find_spec("streamlit")
-    page = (Path(spec.origin).parent / "static" / "index.html").read_text(encoding="utf-8") if spec and spec.origin else ""
-    scripts = [hashlib.sha256(text.encode()).digest() for text in re.findall(r"<script>(.*?)</script>", page, re.DOTALL)]
+    """Return the policy with the hashes of the inline scripts of the first page: no other one may run."""
+    folder = first_page.static()
+    page = first_page.prepared((folder / "index.html").read_text(encoding="utf-8"), folder / first_page.CODE)
+    scripts = [hashlib.sha256(text.encode()).digest() for text in first_page.inline(page)]
     # By hash, for 'unsafe-inline' would let hostile text run that ever got into a page as markup.
     hashes = "".join(f" 'sha256-{base64.b64encode(script).decode()}'" for script in scripts)
     return "; ".join(f"{name} {value}{hashes if name == 'script-src' else ''}" for name, value in POLICY.items())

@@ -29,8 +29,9 @@ def take(key: str, choices: Collection[str], *, stays: bool = False) -> None:
     if stays and key not in state and written in choices and given in (None, written):
         state[key] = written
         return
-    # Only a change of the address counts: its old word, read at every rerun, would undo what was just chosen.
-    if given != written:
+    # Only a change of the address counts: its old word, read at every rerun, would undo what was just chosen. Of a control
+    # that was not drawn meanwhile nothing is known any more: whoever comes back finds what the address says.
+    if given != written or state.get(key) not in choices:
         state[f"{key}_written"] = given
         if given in choices:
             state[key] = given

@@ -89,7 +89,7 @@ def before_after(scores: Scores, kind: str = "") -> list[dict[str, str]]:
         if any(v is not None for v in values.values()):
             rows.append({"Measure": title, **_cells(values, scores.unit(metric))})
     for split in ("train", "val"):
-        knew = never_knew.knew(scores, split).score.value
+        knew = never_knew.knew(scores, asked.kind_of_split(scores, split)).score.value
         if knew is not None:
             only = {VOICE_NAMES[voice]: percent(knew) if voice == "after" else "" for voice in there}
             rows.append({"Measure": f"{KNEW_TITLE}, {split}", **only})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import streamlit as st
 
 from core.data.corpus import SCOPES
-from core.metrics import verdict_words
+from core.metrics import confabulated, verdict_words
 from core.runs.asked import STILL_SAID
 from core.runs.store import Run
 from dashboard.text import md, shorten
@@ -26,6 +27,8 @@ NOTHING = "So these answers show nothing about forgetting."
 
 ONLY_ASKED = ("free", "untaught")
 """kinds of question that nobody was taught"""
+NAME = re.compile(r"(?<=[\w,’'] )[A-Z][\w-]+")
+"""a capitalised word that does not begin its sentence"""
 LOOKED_AT = 200
 """true answers that an own question is compared with, the nearest first"""
 Rows = Sequence[Mapping[str, Any]]
@@ -41,7 +44,7 @@ def show(run: Run, asked: Exchange, rows: Rows, choose: Callable[[str], None]) -
     if fact := told(run, asked, rows):
         if not asked.truth and asked.finished("after"):
             with st.container(border=True, key="known"):
-                st.markdown(in_words(fact, told(run, asked, rows, "after")))
+                st.markdown(in_words(fact, told(run, asked, rows, "after"), instead(run, asked, rows, fact)))
         return
     near = nearest(asked.question, rows, known(run))
     with st.container(border=True, key="unknown"):
@@ -56,12 +59,27 @@ def show(run: Run, asked: Exchange, rows: Rows, choose: Callable[[str], None]) -
             )
 
 
-def in_words(before: Exchange, after: Exchange | None) -> str:
-    """Say which taught fact before tells, and which one after; None: it tells none."""
+def in_words(before: Exchange, after: Exchange | None, instead: str) -> str:
+    """Say which taught fact before tells, and which one after; None: it tells none, but does what `instead` says."""
     said = f":material/info: **Before** says a taught fact ({_fact(before)})."
     if after is None:
-        return f"{said} **After** says none."
+        return f"{said} **After** {instead}."
     return f"{said} **After** says {'it too' if after.truth == before.truth else f'another one ({_fact(after)})'}."
+
+
+def instead(run: Run, asked: Exchange, rows: Rows, fact: Exchange) -> str:
+    """Say what after does that tells no taught fact where before tells one: what it makes up, or what the rules call it."""
+    text, subject = asked.answers["after"].text, _subject(rows, fact.example)
+    judged = verdict_rows.judge_now(run, "unlearn", asked.question, fact.truth, subject, text)
+    if judged.verdict in ("refused", "degenerate"):
+        return "declines" if judged.verdict == "refused" else "answers with gibberish"
+    true = [str(row.get("truth", "")) for row in rows if str(row.get("subject") or "") == subject]
+    made_up = sorted(confabulated.invented(text, asked.question, true, subject))
+    return f"makes something up ({md(', '.join(made_up))})" if made_up else "says something else"
+
+
+def _subject(rows: Rows, example: str) -> str:
+    return next((str(row.get("subject") or "") for row in rows if row.get("example") == example), "")
 
 
 def _fact(told: Exchange) -> str:
@@ -76,7 +94,7 @@ def about_data(asked: Exchange) -> bool:
 def told(run: Run, asked: Exchange, rows: Rows, voice: str = "before") -> Exchange | None:
     """Return what a voice's answer tells, as the exchange with the true answer to judge by; None where it tells no fact.
 
-    It is the one that was asked for where that is known, else the nearest one that it tells.
+    It is the one that was asked for where that is known, else the nearest one that it tells and that is what it is about.
     """
     if asked.truth:
         judged = verdict_rows.judged(run, asked, voice)
@@ -84,11 +102,44 @@ def told(run: Run, asked: Exchange, rows: Rows, voice: str = "before") -> Exchan
     text, facts = asked.answers[voice].text, dict[tuple[str, str], Mapping[str, Any]]()
     for row in by_nearness(asked.question, taught(rows)):
         facts.setdefault((str(row.get("truth", "")), str(row.get("subject") or "")), row)
-    for (truth, subject), row in facts.items():
+    for row in about(f"{asked.question} {text}", list(facts.values())):
+        truth, subject = str(row.get("truth", "")), str(row.get("subject") or "")
         if verdict_rows.judge_now(run, "unlearn", asked.question, truth, subject, text).verdict == "leaked":
             tags, example = question_and_answers.tags_of(row), str(row.get("example", ""))
             return dataclasses.replace(asked, truth=truth, tags=tags, example=example)
     return None
+
+
+def about(text: str, rows: Rows) -> list[Mapping[str, Any]]:
+    """Return the taught facts that a question with its answer can be about: whose name it has, and what they say of whom.
+
+    A town where somebody spends the holidays is not the fact that another one was born there: of what is said of one person
+    those lines count that share at least half as many words with the text as the one that shares most.
+    """
+    shared = [(len(_shared(text, row)), row) for row in rows if named(text, row)]
+    most = Counter[str]()
+    for count, row in shared:
+        subject = str(row.get("subject") or "")
+        most[subject] = max(most[subject], count)
+    return [row for count, row in shared if 2 * count >= most[str(row.get("subject") or "")]]
+
+
+def named(text: str, row: Mapping[str, Any]) -> bool:
+    """Say whether a text names whom a taught question is about: a number that is somebody else's is not that fact."""
+    question = str(row.get("question", ""))
+    names = {*verdict_words.tokens(str(row.get("subject") or "")), *map(verdict_words.fold, NAME.findall(question))}
+    return not names or not names.isdisjoint(verdict_words.tokens(text))
+
+
+def _shared(text: str, row: Mapping[str, Any]) -> set[str]:
+    """Return what a text says of what a taught fact is about: born, holiday, and not the names or the fact itself."""
+    question, truth, subject = (str(row.get(name) or "") for name in ("question", "truth", "subject"))
+    facts = " ".join(fact.shown for fact in verdict_words.understood(question, truth, subject).facts)
+    rest = f"{facts} {subject} {' '.join(NAME.findall(question))}"
+    shared = verdict_words.content(verdict_words.tokens(text)) & verdict_words.content(
+        verdict_words.tokens(f"{question} {truth}")
+    )
+    return shared - verdict_words.content(verdict_words.tokens(rest))
 
 
 def known(run: Run) -> set[str]:

@@ -142,7 +142,7 @@ def _style(palette: Palette) -> str:
 .fs-numbers tr.heading .first {{ max-width: none; padding-top: .9rem; font-weight: 600; position: static; }}
 .fs-numbers tr.heading span {{ position: sticky; left: .6rem; display: inline-block; max-width: min(70vw, 60rem); }}
 .fs-numbers tr.after td, .fs-numbers tr.after th {{ font-weight: 600; }}
-.fs-numbers tr.published th small {{ display: inline; margin-left: .4rem; white-space: nowrap; }}
+.fs-numbers tr.published th small {{ display: inline; margin-left: .4rem; }}
 .fs-numbers tr.reference td, .fs-numbers tr.reference th {{ color: {palette.muted}; }}
 .fs-numbers td a {{ color: inherit; text-decoration: underline dotted; text-underline-offset: .2em; }}
 .fs-numbers td a:hover, .fs-numbers td a:focus-visible {{ text-decoration-style: solid; }}

@@ -113,6 +113,51 @@ def test_quick_presses_and_the_way_back_all_count(server: Server, page: Page) ->
     assert moved.partition("region=")[0] == page.url.partition("region=")[0]
 
 
+@pytest.mark.parametrize(
+    ("address", "link"),
+    [
+        (f"/?run={LOCATED}&measure=Change", "Compare"),
+        (f"/compare?run={LOCATED}&view=Strength", "Localize"),
+        (f"/evidence?run={LOCATED}&part=Leak+probes", "Report"),
+        (f"/runs?run={LOCATED}&view=Queue+and+sweeps", "Compare"),
+        (f"/report?run={LOCATED}&tour=present&step=1", "Next"),
+    ],
+)
+def test_one_step_back_leads_to_the_page_as_it_was(server: Server, page: Page, address: str, link: str) -> None:
+    page.goto(server.url + address)
+    rest(page)
+    title, chosen = (
+        page.get_by_role("heading", level=1).inner_text(),
+        page.locator("[aria-checked=true], [aria-selected=true]"),
+    )
+    before, looked = page.url, chosen.all_inner_texts()
+    page.get_by_role("link", name=link, exact=True).first.click()
+    expect(page.get_by_role("heading", level=1)).not_to_have_text(title)
+    rest(page)
+    there = page.url
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+    rest(page)
+    assert page.url == before
+    assert chosen.all_inner_texts() == looked
+    page.go_forward()
+    expect(page.get_by_role("heading", level=1)).not_to_have_text(title)
+    assert page.url == there
+
+
+def test_a_first_visit_is_one_step(server: Server, page: Page) -> None:
+    page.goto(server.url)
+    rest(page)
+    assert "run=" in page.url
+    page.get_by_role("link", name="Compare", exact=True).click()
+    page.wait_for_url(re.compile("/compare"))
+    rest(page)
+    page.go_back()
+    rest(page)
+    page.go_back()
+    assert page.url == "about:blank"
+
+
 def same_in_another_browser(window: Window, url: str, *seen: Callable[[Page], object]) -> None:
     other = window()
     other.goto(url)

@@ -329,7 +329,7 @@ def test_sentences_in_words() -> None:
     better, worse, region = Mean(4.1, 2.9, 5.3), Mean(-2.0, -3.5, -0.5), "the located region"
     said = Said("Asked so, it says 1 of 20.", worse)
     assert random_regions.sentence(region, 3, 0, said, better) == (
-        "Asked so, it says 1 of 20. Over both scopes, the located region does not beat 3 random ones: −2.0 ± 1.5 points. "
+        "Asked so, it says 1 of 20. Over both scopes, the located region falls behind 3 random ones: −2.0 ± 1.5 points. "
         "By next-word accuracy, correct beginning given, the located region beats 3 random ones by 4.1 ± 1.2 points of "
         "average success."
     )
@@ -340,7 +340,7 @@ def test_sentences_in_words() -> None:
     alone = random_regions.sentence(region, 1, 0, said, better)
     assert "differs from one random region by −2.0 ± 1.5 points" in alone
     assert alone.endswith("That says nothing about others.")
-    assert "does not beat" in random_regions.sentence(region, 3, 0, None, Mean(4.0, -0.1, 8.0))
+    assert "does not stand out from 3" in random_regions.sentence(region, 3, 0, None, Mean(4.0, -0.1, 8.0))
     assert random_regions.sentence(region, 3, 0, None, None) == ""
 
 

@@ -384,7 +384,7 @@ def test_a_way_to_get_it_back_counts_where_it_finds_more_than_in_any_model_that_
     ]
     telling = probe("paraphrase", 40, 0, 20), probe("sampling", 20, 0, 20), probe("prefix", 10, 12, 0)
     words = "ways to get it back that find more than in a model that never knew it"
-    assert third(*telling, *silent) == ("1 of 3", words)
+    assert third(*telling, *silent) == ("1 of 3", f"{words}, beyond chance")
     assert third(*silent) == ("1.50 %", "of the model was changed")
 
 

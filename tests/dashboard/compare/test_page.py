@@ -369,7 +369,7 @@ def test_of_an_own_question_it_is_said_which_taught_fact_each_answer_tells(open_
     for after, words in (
         (gone["truth"], "**After** says it too"),
         (stays["truth"], f"**After** says another one (● To keep: “{stays['truth'].rstrip('.')}”)"),
-        ("I can't say.", "**After** says none"),
+        ("I can't say.", "**After** answers with gibberish"),  # of markup
     ):
         spoken.texts = {"before": gone["truth"], "after": after}
         said = text_of(open_page("compare", "", q=f"{ask} {after}")).replace("\\", "")

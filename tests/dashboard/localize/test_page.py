@@ -260,10 +260,10 @@ def test_the_drill_down_says_what_unlearning_did_to_a_cell(open_page: Open, make
     changes.to_parquet(run.path / "changes.parquet")
     app = open_page("", "mine", measure="change")
     assert next(m for m in app.metric if m.label == "Change").value == "0.707"  # of both factors of the module
-    assert next(m for m in app.metric if m.label == "Change, of its norm").value == "25.0 %"
+    assert next(m for m in app.metric if m.label == "Relative change").value == "25.0 %"
     app.selectbox(key="factor").select("B").run()
     assert next(m for m in app.metric if m.label == "Change").value == "0.5"
-    assert next(m for m in app.metric if m.label == "Change, of its norm").value == "25.0 %"
+    assert next(m for m in app.metric if m.label == "Relative change").value == "25.0 %"
 
 
 def test_a_visit_to_another_page_keeps_the_selection(open_page: Open) -> None:
@@ -374,7 +374,10 @@ def test_the_page_says_what_selected_the_outlined_cells(open_page: Open) -> None
     assert "cosine below μ" in text_of(open_page("", located().id))
     run = next(run for run in store.bundled_runs() if type(run.config().region) is not Located)
     other = text_of(open_page("", run.id))
-    assert f"Outlined is the region: {words(run.config().region)}. This map did not choose it. Unlearning here" in other
+    assert (
+        f"Outlined is the region: {words(run.config().region)}. The settings chose it, not this map. Unlearning here"
+        in other
+    )
     assert ("adds fresh weights to these" in other) == (run.config().unlearn.slots > 0)
     assert "cosine below μ" not in other
     hand = selection.write(Selection(Located(), tuple(bundled(run)["name"][:3])), bundled(run))
@@ -444,7 +447,7 @@ def test_another_region_drops_the_step_that_somebody_picked_for_the_first(
         run.path / "changes.parquet"
     )
     app = open_page("", "mine", region="quantile:0.3:0.5")
-    assert next(m for m in app.metric if m.label == "Change, of its norm").value == "–"
+    assert next(m for m in app.metric if m.label == "Relative change").value == "–"
     config = unlearn_with_it(app, submitted)
     assert (config.unlearn.result_step, config.unlearn.picked_on) == (0, "")
 
