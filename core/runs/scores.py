@@ -42,6 +42,13 @@ class Value:
         """Half the interval's width: what stands after ±."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
+    def around(self, digits: int) -> str:
+        """Return ± half the interval, or its ends where it lies to one side of the value; empty without one."""
+        if self.value is None or self.half is None or self.low is None or self.high is None:
+            return ""
+        aside = abs(self.high + self.low - 2 * self.value)
+        return f"±{self.half:.{digits}f}" if aside <= self.half else f"{self.low:.{digits}f} to {self.high:.{digits}f}"
+
     def complement(self) -> Value:
         """Return 100 − this: accuracy as Unlearn Success."""
         if self.value is None:

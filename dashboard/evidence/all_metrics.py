@@ -126,7 +126,7 @@ def written(value: Value, unit: str) -> Cell:
     half, digits = value.half, 1 if unit == "%" else decimals(value.value)
     ends = "" if half is None else f"95 % interval {value.low:.{digits}f} to {value.high:.{digits}f}"
     text = f"{value.value:.{digits}f}" if abs(value.value) < 10_000 else number(value.value)
-    return Cell(text, "" if half is None else f"±{half:.{digits}f}", ends)
+    return Cell(text, value.around(digits), ends)
 
 
 def decimals(value: float) -> int:

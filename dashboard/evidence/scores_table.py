@@ -129,9 +129,7 @@ def cell(score: Value, good: Callable[[float], float | None] | None, palette: Pa
     half, ends = score.half, ""
     if half is not None:
         ends = f"95 % interval {score.low:.1f} to {score.high:.1f}"
-    return Cell(
-        f"{score.value:.1f}", "" if half is None else f"±{half:.1f}", ends, shade(good(score.value), palette) if good else ""
-    )
+    return Cell(f"{score.value:.1f}", score.around(1), ends, shade(good(score.value), palette) if good else "")
 
 
 def table(runs: Sequence[Measured], split: str, over_seeds: Sequence[Row], paper: str, palette: Palette) -> Table:

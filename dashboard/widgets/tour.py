@@ -17,6 +17,8 @@ from dashboard.pages import Page
 
 TOUR, STEP = "tour", "step"
 """parameters of the address"""
+MAP, TABS = ".fs-plot", "[data-testid=stTabs]"
+"""selectors of the map, and of the tabs below the answers"""
 AT = "tour_at"
 """where in the session stands which step was set up"""
 
@@ -30,6 +32,8 @@ class Step:
     """what to look at: 22 words at most"""
     params: Mapping[str, str] = field(default_factory=dict)
     """what the page is opened with, beside the run"""
+    target: str = ""
+    """CSS selector of what the words are about, which is brought into sight; empty where the page begins with it"""
 
 
 @dataclass(frozen=True)
@@ -52,21 +56,25 @@ TOURS: Mapping[str, tuple[Step, ...]] = {
         Step(
             pages.LOCALIZE,
             "Each cell is one small weight matrix. Outlined: what this run was allowed to change. Click a cell.",
+            target=MAP,
         ),
         Step(
             pages.LOCALIZE,
             "The colours now show how far unlearning moved each cell. Without colour: it did not move.",
             {"measure": MEASURES["change"].label},
+            MAP,
         ),
         Step(
             pages.COMPARE,
             "Below the answers, choose a layer to put back. If the old answer returns, that layer alone brings it back.",
             {"view": "What holds it"},
+            TABS,
         ),
         Step(
             pages.LOCALIZE,
-            "At the end of the page: facts planted on purpose, and which score finds the place where they are.",
+            "Facts planted on purpose, and which score finds the place where they are.",
             {"planted": "true"},
+            ".st-key-planted_scores",
         ),
     ),
     "present": (
@@ -85,6 +93,7 @@ TOURS: Mapping[str, tuple[Step, ...]] = {
             pages.COMPARE,
             "Below the answers: word by word, how probable the true answer is before and after.",
             {"view": "Tokens"},
+            TABS,
         ),
         Step(
             pages.EVIDENCE,
@@ -98,6 +107,30 @@ TOURS: Mapping[str, tuple[Step, ...]] = {
         ),
     ),
 }
+
+
+# What the step is about may be drawn after the step itself; once it has been shown, the visitor scrolls. A telephone has no
+# room for both, and there the words come first.
+_SIGHT = st.components.v2.component(
+    "tour_sight",
+    js="""
+export default function ({ data, parentElement }) {
+  const host = parentElement.host ?? parentElement;
+  clearInterval(host.looking);
+  if (host.shown === data.step || innerWidth < 700) return;
+  const since = Date.now();
+  host.looking = setInterval(() => {
+    const found = document.querySelector(data.target);
+    if (found?.clientHeight) {
+      host.shown = data.step;
+      found.scrollIntoView({ block: "center" });
+    }
+    if (host.shown === data.step || Date.now() - since > 20000) clearInterval(host.looking);
+  }, 200);
+  return () => clearInterval(host.looking);
+}
+""",
+)
 
 
 def doors(run: Run) -> None:
@@ -123,6 +156,8 @@ def show() -> None:
         if at < len(steps):
             _link(name, at + 1, run, "Next", ":material/arrow_forward:")
         st.button("End the tour", key="tour_end", type="tertiary", on_click=_end)
+    if target := steps[at - 1].target:
+        _SIGHT(key="tour_sight", data={"target": target, "step": f"{name} {at}"}, height=1)
 
 
 def _set_up(name: str, at: int) -> None:

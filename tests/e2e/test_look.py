@@ -145,6 +145,24 @@ def test_one_step_back_leads_to_the_page_as_it_was(server: Server, page: Page, a
     assert page.url == there
 
 
+def test_a_step_of_a_tour_and_what_it_is_about_are_seen_together(server: Server, page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto(f"{server.url}/?run={LOCATED}")
+    rest(page)
+    page.get_by_role("link", name="Explore the map").click()
+    for target, words in (
+        (".fs-plot", "Click a cell"),
+        (".fs-plot", "how far unlearning moved"),
+        ("[role=tab]", "put back"),
+    ):
+        expect(page.get_by_text(words).first).to_be_in_viewport()
+        expect(page.locator(target).first).to_be_in_viewport()
+        rest(page)
+        expect(page.get_by_text(words).first).to_be_in_viewport()
+        page.get_by_role("link", name="Next").click()
+    expect(page.locator(".st-key-planted_scores")).to_be_in_viewport()
+
+
 def test_a_first_visit_is_one_step(server: Server, page: Page) -> None:
     page.goto(server.url)
     rest(page)
