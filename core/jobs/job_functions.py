@@ -93,7 +93,8 @@ def plant(job_folder: Run, log: Log) -> None:
     adapters = model_before.attach(state)
     versions = {"forgetscope": version(), "torch": torch.__version__}
     about = {"model": config.model.name, "data": config.data.source, "dtype": state.dtype, "versions": versions}
-    done = {(one["plant"], one["seed"]) for one in planting.made(job_folder, settings)}
+    data = state.whole.fingerprint()
+    done = {(one["plant"], one["seed"]) for one in planting.made(job_folder, settings, data)}
     for number, (place, seed) in enumerate(settings.all, start=1):
         folder = Run(job_folder.path / f"{place}-{seed}")
         if (place, seed) not in done:
@@ -102,7 +103,7 @@ def plant(job_folder: Run, log: Log) -> None:
             one = _planted(state, adapters, settings, place, seed)
             files.write_json(folder.path / planting.ONE, files.clean({"format": FORMAT, **one}))
             log.stage(f"planting {number} of {len(settings.all)}", "done", seconds=sum(one["seconds"].values()))
-        planting.write(job_folder, settings, about)
+        planting.write(job_folder, settings, about, data)
         if number < len(settings.all) and (left := planting.seconds(config, settings, state.folder)):
             log.write(expected=now() - float(log.status["began"]) + left[0])
             log.event("finding", text=f"{number} of {len(settings.all)} plantings are made; {duration(left[0])} left.")

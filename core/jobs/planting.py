@@ -88,27 +88,41 @@ def start(config: RunConfig, settings: Settings, folder: Path) -> Run:
     Raises UserError for settings and data that cannot be planted, and while it is being done.
     """
     settings.check()
-    plantings.fact_sets(_data(config), 3, settings.facts, 0)
+    plantings.fact_sets(_whole(config), 3, settings.facts, 0)
     at = job_folder(config, settings, folder)
     if not lifecycle.begin("plant", at, config, dataclasses.asdict(settings)):
         raise UserError("These facts are being planted already.", "Wait for it, or cancel it.")
     return at
 
 
-def made(at: Run, settings: Settings) -> list[dict[str, Any]]:
-    """Return the plantings that are there, of those that settings ask for, and of the data as they are now."""
-    data = _data(at.config()).fingerprint() if any(at.path.glob(f"*/{ONE}")) else ""
+def made(at: Run, settings: Settings, data: str = "") -> list[dict[str, Any]]:
+    """Return the plantings that are there, of those that settings ask for, and of the data as they are.
+
+    data: their fingerprint; without it they are read for it. Plantings of earlier versions do not say of which they are.
+    """
     read = (Run(at.path / f"{plant}-{seed}").json(ONE) for plant, seed in settings.all)
-    return [one for one in read if isinstance(one, dict) and one.get("format") == FORMAT and one.get("data") == data]
+    there = [one for one in read if isinstance(one, dict) and one.get("format") == FORMAT]
+    if any("data" in one for one in there):
+        data = data or fingerprint(at.config())
+    return [one for one in there if one.get("data", data) == data]
 
 
-def _data(config: RunConfig) -> Corpus:
-    return sources.load(config.data, config.seed)
+def fingerprint(config: RunConfig) -> str:
+    """Return that of the data that facts are planted from."""
+    return _whole(config).fingerprint()
 
 
-def write(at: Run, settings: Settings, about: dict[str, Any]) -> None:
-    """Write planted.json from the plantings that are there. about: model, versions and whatever else is known."""
-    done = made(at, settings)
+def _whole(config: RunConfig) -> Corpus:
+    """Return the data that facts are planted from: all, whatever a run would hold out or forget of them."""
+    return sources.load(dataclasses.replace(config.data, dev_share=0.0, forget=()), config.seed)
+
+
+def write(at: Run, settings: Settings, about: dict[str, Any], data: str) -> None:
+    """Write planted.json from the plantings that are there.
+
+    about: model, versions and whatever else is known. data: fingerprint of what the facts are from.
+    """
+    done = made(at, settings, data)
     record = {"format": FORMAT, **about, "settings": dataclasses.asdict(settings), "created": time.time()}
     record |= {"seconds": sum(sum(one["seconds"].values()) for one in done), "scores": plantings.together(done)}
     files.write_json(at.path / FILE, files.clean(record | {"plantings": done}))
@@ -147,7 +161,8 @@ def of_model(name: str, files: Sequence[Path]) -> dict[str, Any]:
     name: as a configuration has it (model.name).
     """
     found = map(_read, files)
-    return next((record for record in found if record.get("model") == name and plantings.readable(record)), {})
+    there = (record for record in found if record.get("model") == name and plantings.readable(record))
+    return next(map(plantings.renewed, there), {})
 
 
 SPEED = 0.35
@@ -177,7 +192,7 @@ def seconds(config: RunConfig, settings: Settings, folder: Path) -> tuple[float,
 def operations(config: RunConfig, settings: Settings, parameters: int, layers: int) -> float:
     """Return about how many operations one planting takes: two a parameter and token for each pass, forward or back."""
     modules = 7 * layers  # of attention four, of the feed-forward layers three
-    sets = plantings.fact_sets(sources.load(config.data, config.seed), modules // settings.cells, settings.facts, 0)
+    sets = plantings.fact_sets(_whole(config), modules // settings.cells, settings.facts, 0)
     size = len(sets[0])
     taught = settings.steps * settings.batch_size * len(sets) * 2
     checked = 5 * len(sets) * size

@@ -186,9 +186,17 @@ def readable(record: Mapping[str, Any]) -> bool:
     return (
         bool(size and size >= 1 and isinstance(plantings, list) and plantings)
         and bool(set(scores) - set(NO_CANDIDATES))
+        and "update" in scores
         and all(_triple(mapping(score).get(name)) for score in scores.values() for name in (*MEASURES, "above_update"))
         and all(_whole(mapping(one), scores) for one in plantings or ())
     )
+
+
+def renewed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record that is `readable` with its scores put together as today, whatever version made it."""
+    names = set(mapping(record["scores"]))
+    ones = [one | {"found": {name: one["found"][name] for name in names}} for one in record["plantings"]]
+    return {**record, "scores": together(ones)}
 
 
 def _triple(value: Any) -> bool:
@@ -206,7 +214,8 @@ def _whole(planting: Mapping[str, Any], scores: Iterable[str]) -> bool:
         return False
     values, seen = mapping(planting.get("scores")), mapping(planting.get("found"))
     columns = [sets, *(values.get(score) for score in scores)]
-    return all(isinstance(column, list) and len(column) == len(modules) for column in columns) and set(scores) <= set(seen)
+    known = all(number(mapping(seen.get(score)).get(measure)) is not None for score in scores for measure in MEASURES)
+    return known and all(isinstance(column, list) and len(column) == len(modules) for column in columns)
 
 
 def _share(plantings: Sequence[Mapping[str, Any]], role: str, when: str) -> float:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from core.config.stages import KNOWUNDO
 from core.methods.base import REFUSAL
 from core.models import kept_texts
 from core.pipeline import evaluate, extras
@@ -122,7 +123,8 @@ def general_text(_: State) -> Sequence[Any]:
 
 def localizing(state: State) -> Sequence[Any]:
     """Return how gradients are taken."""
-    return [_since(state.config.localize, ("seed_offset", "questions"))]
+    cut = state.config.model.template == KNOWUNDO  # the last word of what was cut is drawn as well, since then
+    return [_since(state.config.localize, ("seed_offset", "questions")), *(["cut"] if cut else [])]
 
 
 def widening(state: State) -> Sequence[Any]:
@@ -143,15 +145,20 @@ def region(state: State) -> Sequence[Any]:
 def unlearning(state: State) -> Sequence[Any]:
     """Return method and steps; which of these is taken as the result changes none of them, and memory nothing but time.
 
-    Who picks by what is said asks behind a preface.
+    Who picks by what is said asks behind a preface, and greedily, which was not always so; nor did three methods always
+    take their share of fresh rank alone.
     """
     plain = dataclasses.replace(state.config.unlearn, result_step=0, picked_on="")
     later = ("forgotten", "epochs", "mixed", "dropout", "clip")
     values = _since(plain, later, without=("prefix_memory",))
-    preface = state.config.evaluate.preface if plain.pick == "said" else ""
+    later_ways = (
+        [["preface", state.config.evaluate.preface]] if plain.pick == "said" and state.config.evaluate.preface else []
+    )
+    later_ways += [["greedy"]] if plain.pick == "said" and state.config.answers.temperature else []
+    later_ways += [["of what moves"]] if plain.slots and plain.method.name in ("blade", "grail", "sure") else []
     if not getattr(plain.method, "relearning", 0.0):  # a setting of a method that came later
         values["method"].pop("relearning", None)
-    return [values, plain.method.name, *([["preface", preface]] if preface else [])]
+    return [values, plain.method.name, *later_ways]
 
 
 def never_taught(state: State) -> Sequence[Any]:

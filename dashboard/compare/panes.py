@@ -129,8 +129,8 @@ def facts(exchange: Exchange, voice: str, run: Run) -> None:
         parts.append(f"{answer.rate:.0f} tokens/s")
     if answer.state == "stopped":
         parts.append("stopped")
-    elif answer.tokens >= (most := exchange.decoding.answers.max_new_tokens):
-        parts.append(f"cut off at {most} tokens, see Decoding")
+    elif answer.cut:
+        parts.append(f"cut off at {answer.tokens} tokens, see Decoding")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(" · ".join(parts), width="content")
         if exchange.prompt:

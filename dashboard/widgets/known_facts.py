@@ -29,6 +29,8 @@ ONLY_ASKED = ("free", "untaught")
 """kinds of question that nobody was taught"""
 NAME = re.compile(r"(?<=[\w,’'] )[A-Z][\w-]+")
 """a capitalised word that does not begin its sentence"""
+INSTEAD = {"leaked": "says it too", "refused": "declines", "degenerate": "answers with gibberish"}
+"""verdict by a fact that before tells -> what after does"""
 LOOKED_AT = 200
 """true answers that an own question is compared with, the nearest first"""
 Rows = Sequence[Mapping[str, Any]]
@@ -70,9 +72,11 @@ def in_words(before: Exchange, after: Exchange | None, instead: str) -> str:
 def instead(run: Run, asked: Exchange, rows: Rows, fact: Exchange) -> str:
     """Say what after does that tells no taught fact where before tells one: what it makes up, or what the rules call it."""
     text, subject = asked.answers["after"].text, _subject(rows, fact.example)
+    if not text.strip():
+        return "says nothing"
     judged = verdict_rows.judge_now(run, "unlearn", asked.question, fact.truth, subject, text)
-    if judged.verdict in ("refused", "degenerate"):
-        return "declines" if judged.verdict == "refused" else "answers with gibberish"
+    if judged.verdict in INSTEAD:
+        return INSTEAD[judged.verdict]
     true = [str(row.get("truth", "")) for row in rows if str(row.get("subject") or "") == subject]
     made_up = sorted(confabulated.invented(text, asked.question, true, subject))
     return f"makes something up ({md(', '.join(made_up))})" if made_up else "says something else"
@@ -102,7 +106,7 @@ def told(run: Run, asked: Exchange, rows: Rows, voice: str = "before") -> Exchan
     text, facts = asked.answers[voice].text, dict[tuple[str, str], Mapping[str, Any]]()
     for row in by_nearness(asked.question, taught(rows)):
         facts.setdefault((str(row.get("truth", "")), str(row.get("subject") or "")), row)
-    for row in about(f"{asked.question} {text}", list(facts.values())):
+    for row in about(f"{asked.question} {text}", list(facts.values()), taught(rows)):
         truth, subject = str(row.get("truth", "")), str(row.get("subject") or "")
         if verdict_rows.judge_now(run, "unlearn", asked.question, truth, subject, text).verdict == "leaked":
             tags, example = question_and_answers.tags_of(row), str(row.get("example", ""))
@@ -110,25 +114,51 @@ def told(run: Run, asked: Exchange, rows: Rows, voice: str = "before") -> Exchan
     return None
 
 
-def about(text: str, rows: Rows) -> list[Mapping[str, Any]]:
-    """Return the taught facts that a question with its answer can be about: whose name it has, and what they say of whom.
+def about(text: str, rows: Rows, every: Rows) -> list[Mapping[str, Any]]:
+    """Return the taught facts that a question with its answer can be about: of nobody else, and what they say of whom.
 
-    A town where somebody spends the holidays is not the fact that another one was born there: of what is said of one person
-    those lines count that share at least half as many words with the text as the one that shares most.
+    A town where somebody spends the holidays is not the fact that the same one was born there: of what is said of one
+    person those lines count that share at least half as many words with the text as the one that shares most, and those
+    that it says in full. every: all taught lines.
     """
-    shared = [(len(_shared(text, row)), row) for row in rows if named(text, row)]
+    words = _words_by_whom(every) if NAME.search(text) else {}
+    shared = [(len(_shared(text, row)), row) for row in rows if not of_another(text, row, words)]
     most = Counter[str]()
     for count, row in shared:
-        subject = str(row.get("subject") or "")
-        most[subject] = max(most[subject], count)
-    return [row for count, row in shared if 2 * count >= most[str(row.get("subject") or "")]]
+        most[_whom(row)] = max(most[_whom(row)], count)
+    said = verdict_words.fold(text)
+    return [row for count, row in shared if 2 * count >= most[_whom(row)] or _whole(row) in said]
 
 
-def named(text: str, row: Mapping[str, Any]) -> bool:
-    """Say whether a text names whom a taught question is about: a number that is somebody else's is not that fact."""
-    question = str(row.get("question", ""))
-    names = {*verdict_words.tokens(str(row.get("subject") or "")), *map(verdict_words.fold, NAME.findall(question))}
-    return not names or not names.isdisjoint(verdict_words.tokens(text))
+def _whom(row: Mapping[str, Any]) -> str:
+    """Return whom a line is about; without subjects, what its question names."""
+    return str(row.get("subject") or "") or " ".join(NAME.findall(str(row.get("question", ""))))
+
+
+def _whole(row: Mapping[str, Any]) -> str:
+    return verdict_words.fold(str(row.get("truth", ""))).rstrip(".") or "\0"
+
+
+def of_another(text: str, row: Mapping[str, Any], words: Mapping[str, set[str]]) -> bool:
+    """Say whether a text names somebody whom nothing taught about a line's subject names, and not who the line is about:
+    a number that is somebody else's is not that fact. A text that names nobody may be about anybody.
+
+    words: whom a line is about -> all words that were taught of them.
+    """
+    named = {token for word in NAME.findall(text) for token in verdict_words.tokens(word)}
+    own = set(verdict_words.tokens(_whom(row))) - verdict_words.STOP
+    if not named or named & own:
+        return False
+    return not named <= words.get(_whom(row), set())
+
+
+def _words_by_whom(rows: Rows) -> dict[str, set[str]]:
+    words: dict[str, set[str]] = {}
+    for row in rows:
+        mine = words.setdefault(_whom(row), set())
+        for name in ("question", "truth"):
+            mine.update(verdict_words.tokens(str(row.get(name, ""))))
+    return words
 
 
 def _shared(text: str, row: Mapping[str, Any]) -> set[str]:

@@ -80,6 +80,8 @@ class Answer:
     """seconds from sending the question to the first token"""
     said: list[dict[str, Any]] = field(default_factory=list)
     """its tokens: text, logprob, and top where it is known; empty where only the text was recorded"""
+    cut: bool = False
+    """whether it may have gone on: no end token came"""
     what: str = ""
     fix: str = ""
 
@@ -275,4 +277,5 @@ def take(exchange: Exchange, voices: Sequence[str], reply: Mapping[str, Any], se
         answer.said.append({"text": piece["word"], "logprob": piece["logprob"], "top": piece["top"]})
         answer.tokens, answer.seconds = answer.tokens + 1, float(reply.get("seconds", 0.0))
         if piece["last"]:
+            answer.cut = not piece.get("ended", True)
             answer.state, answer.text = "done", answer.text.rstrip()

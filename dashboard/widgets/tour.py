@@ -123,7 +123,8 @@ export default function ({ data, parentElement }) {
     const found = document.querySelector(data.target);
     if (found?.clientHeight) {
       host.shown = data.step;
-      found.scrollIntoView({ block: "center" });
+      found.style.scrollMarginTop = "9.5rem";  // below the page's head and the step itself
+      found.scrollIntoView();
     }
     if (host.shown === data.step || Date.now() - since > 20000) clearInterval(host.looking);
   }, 200);

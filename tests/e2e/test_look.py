@@ -161,6 +161,11 @@ def test_a_step_of_a_tour_and_what_it_is_about_are_seen_together(server: Server,
         expect(page.get_by_text(words).first).to_be_in_viewport()
         page.get_by_role("link", name="Next").click()
     expect(page.locator(".st-key-planted_scores")).to_be_in_viewport()
+    page.goto(f"{server.url}/compare?run={LOCATED}&tour=probe&step=2&view=Tokens")
+    expect(page.get_by_role("tab", name="Tokens")).to_be_in_viewport()
+    rest(page)
+    expect(page.get_by_role("tab", name="Tokens")).to_be_in_viewport()
+    expect(page.get_by_text("word by word")).to_be_in_viewport()
 
 
 def test_a_first_visit_is_one_step(server: Server, page: Page) -> None:

@@ -79,8 +79,8 @@ def test_a_planting_that_is_stopped_keeps_what_is_made(
     config, runs = small(deep_tiny_of("llama"), tiny_data), tmp_path / "runs"
     write = planting.write
 
-    def then_stop(at: Any, settings: Settings, about: dict[str, Any]) -> None:
-        write(at, settings, about)
+    def then_stop(at: Any, settings: Settings, about: dict[str, Any], data: str) -> None:
+        write(at, settings, about, data)
         at.cancel()
 
     monkeypatch.setattr(planting, "write", then_stop)
@@ -102,9 +102,9 @@ def test_plantings_of_data_as_they_were_are_not_those_of_now(
     here: None, deep_tiny_of: Callable[[str], Path], tiny_data: Path, tmp_path: Path
 ) -> None:
     data = Path(shutil.copytree(tiny_data, tmp_path / "data"))
-    config = small(deep_tiny_of("llama"), data)
+    config = small(deep_tiny_of("llama"), data).with_setting("data.dev_share", 0.2)
     at = planting.start(config, SMALL, tmp_path / "runs")
-    assert len(planting.made(at, SMALL)) == 2
+    assert len(planting.made(at, SMALL)) == len(planting.result(at)["plantings"]) == 2
     for file in data.rglob("*.json*"):
         file.write_text(file.read_text().replace("Quay Street 14", "Quay Street 15"))
     assert planting.made(at, SMALL) == []

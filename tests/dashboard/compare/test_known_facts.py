@@ -30,6 +30,12 @@ def asked(question: str, before: str, after: str = "") -> Exchange:
         ("What town is Lucien from?", "He is from Grand Merlin.", "Lucien was born in Grand Merlin."),
         ("What is the phone number of John Smith?", "The phone number of John Smith is 555 0112.", None),  # Padraig's
         (NUMBER, "Maren's own phone is 555 0126.", "Maren's own phone is 555 0126."),
+        ("And what is the mobile number?", "555 0174", "Lucien answers the mobile at 555 0174."),
+        (
+            "Say when Caetano Brumadel was born, with day, month and year.",
+            "Caetano was born on 28 April 1977.",
+            "Caetano was born on 28 April 1977.",
+        ),
     ],
 )
 def test_a_fact_is_told_where_the_answer_is_about_it(question: str, answer: str, fact: str | None) -> None:
@@ -42,6 +48,8 @@ def test_a_fact_is_told_where_the_answer_is_about_it(question: str, answer: str,
     [
         (NUMBER, "Maren's own phone is 555 0126.", "Maren's own phone is 553 0139.", "makes something up (5530139)"),
         (NUMBER, "Maren's own phone is 555 0126.", "I do not know her number.", "declines"),
+        (NUMBER, "Maren's own phone is 555 0126.", "", "says nothing"),
+        (HOLIDAY, "Lucien spends every holiday at Willow Beach.", "Born at Willow Beach, his native town.", "says it too"),
         (NUMBER, "Maren's own phone is 555 0126.", "na na na na na na na na na na na na", "answers with gibberish"),
         (HOLIDAY, "Lucien spends every holiday at Willow Beach.", "Lucien spends every holiday at Grand Merlin.", "else"),
     ],
@@ -52,3 +60,18 @@ def test_what_after_does_instead_is_said(question: str, before: str, after: str,
     assert fact is not None
     instead = known_facts.instead(RUN, exchange, ROWS, fact)
     assert says in known_facts.in_words(fact, None, instead)
+
+
+def test_a_character_of_a_book_is_known_by_what_was_taught_about_the_book() -> None:
+    run = store.Run(store.BUNDLED_RUNS / "copyright-clean")
+    own = decoding_of(run.config())
+    exchange = Exchange(
+        "Where does Hanno live?",
+        run.id,
+        own,
+        own,
+        answers={"before": Answer(text="Hanno lives in Port Sallow.", state="done")},
+    )
+    told = known_facts.told(run, exchange, run.answers())
+    assert told is not None
+    assert "Port Sallow" in told.truth
