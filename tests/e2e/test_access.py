@@ -64,6 +64,7 @@ def opened() -> dict[str, tuple[str, list[str]]]:
 def findings(page: Page) -> list[str]:
     """Return what axe finds on a page as it is: on a telephone and wide, in the dark and in light."""
     page.evaluate(SCRIPT)
+    page.mouse.move(0, 0)  # what a pointer lies on changes its colour, and is looked at in the middle of that
     found = []
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]

@@ -65,6 +65,6 @@ def test_another_score_and_another_planting_begin_where_as_many_are_taken_as_wer
     page.get_by_role("option", name="Size of the change").click()
     expect(told).to_contain_text("0 of the 3 planted modules, and 3 of the 17 others")
     page.get_by_role("combobox", name="Planting").click()
-    page.get_by_role("option", name="draw 1, teaching 2").click()
+    page.get_by_role("option", name="draw 2, teaching 1").click()
     rest(page)
     expect(told).to_contain_text("0 of the 3 planted modules, and 3 of the 17 others")

@@ -74,7 +74,7 @@ def test_a_clicked_point_becomes_the_current_run(server: Server, page: Page, oth
     page.goto(f"{server.url}/evidence?part=Trade-off&beside={other}")
     rest(page)
     points = (
-        page.get_by_role("img", name="Forgotten without gibberish against")
+        page.get_by_role("img", name="Forgotten without gibberish (free wording) against")
         .locator(".scatterlayer .trace")
         .last.locator(".points path")
     )
