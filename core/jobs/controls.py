@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DRAWS = 19
-OTHER = "other"
-"""kind of question: facts that unlearning never saw"""
 FILE = "controls.json"
 """what finished controls said, in the folder of the run that they are of"""
 MEASURED = (Located, Top, Scored, RatioLayers)
@@ -271,12 +269,12 @@ def result(sweep: Sweep) -> Controls:
         }
         for entry in entries
     ]
-    others = [e for e in entries if _random(e.coordinates.get("control")) and _done(e)]
+    others = _draws(entries)
     if given is None or not _done(given) or not others:
         return _silent(rows, "", sweep, state)
     if _apart(given, others):
         return _silent(rows, APART, sweep, state)
-    keys = _keys(sweep)
+    keys = _keys(given, others)
     said, next_word, missing = None, None, ""
     try:
         said = random_regions.said(*keys)
@@ -290,8 +288,8 @@ def result(sweep: Sweep) -> Controls:
     decided, there = "", None
     if over and _decide(given, others):
         parts.append(over.words)
-        there = random_regions.over_draws(*keys, OTHER) if kind and kind != OTHER else None
-        if there and (counted := random_regions.said(*keys, OTHER)):
+        there = random_regions.over_draws(*keys, asked.OTHER) if kind and kind != asked.OTHER else None
+        if there and (counted := random_regions.said(*keys, asked.OTHER)):
             parts += [counted.words, there.words]
         decided = equivalence.verdict([over.mean.value, *_other_teachings(sweep)])
         parts.append(decided)
@@ -309,12 +307,13 @@ def _silent(rows: list[dict[str, Any]], why: str, sweep: Sweep, state: str) -> C
     return Controls(rows, why, None, None, None, None, "", sweep.id, state)
 
 
-def _keys(sweep: Sweep) -> tuple[Key, tuple[Key, ...]]:
-    """Return the given run and its finished random regions."""
-    entries = sweep.entries()
-    given = next(entry for entry in entries if entry.role == "given")
-    others = (e for e in entries if _random(e.coordinates.get("control")) and _done(e))
-    return key(given.run), tuple(key(other.run) for other in others)
+def _draws(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the finished random regions."""
+    return [entry for entry in entries if _random(entry.coordinates.get("control")) and _done(entry)]
+
+
+def _keys(given: Entry, draws: Sequence[Entry]) -> tuple[Key, tuple[Key, ...]]:
+    return key(given.run), tuple(key(draw.run) for draw in draws)
 
 
 def _other_teachings(sweep: Sweep) -> list[float]:
@@ -332,13 +331,13 @@ def _other_teachings(sweep: Sweep) -> list[float]:
 def _others(sweep: Sweep) -> Iterator[tuple[Run, float]]:
     """Yield other runs that have controls, with their mean advantage: first of what can be computed, then what is kept."""
     for other in sweep_.list_sweeps(sweep.folder):
-        if other.id == sweep.id:
+        if other.id == sweep.id or other.kind != "controls":
             continue
-        given = next((entry for entry in other.entries() if entry.role == "given"), None)
-        if other.kind != "controls" or given is None or sweep_.state(other)["state"] != "done":
+        entries = other.entries()
+        given, draws = next((entry for entry in entries if entry.role == "given"), None), _draws(entries)
+        if given is None or sweep_.state(other)["state"] != "done":
             continue
-        draws = [entry for entry in other.entries() if _random(entry.coordinates.get("control")) and _done(entry)]
-        if _decide(given, draws) and (over := random_regions.over_draws(*_keys(other))):
+        if _decide(given, draws) and (over := random_regions.over_draws(*_keys(given, draws))):
             yield given.run, over.mean.value
     # Asked of the folder at once: at each look at a page, and of thousands of runs hardly any has controls.
     for path in sorted(sweep.folder.glob(f"[!.]*/{FILE}"), reverse=True):

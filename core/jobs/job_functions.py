@@ -101,7 +101,7 @@ def plant(job_folder: Run, log: Log) -> None:
             folder.path.mkdir(exist_ok=True)
             log.stage(f"planting {number} of {len(settings.all)}", "running")
             one = _planted(state, adapters, settings, place, seed)
-            files.write_json(folder.path / planting.ONE, files.clean({"format": FORMAT, **one}))
+            files.write_json(folder.path / planting.ONE, files.clean({"format": FORMAT, "data": data, **one}))
             log.stage(f"planting {number} of {len(settings.all)}", "done", seconds=sum(one["seconds"].values()))
         planting.write(job_folder, settings, about, data)
         if number < len(settings.all) and (left := planting.seconds(config, settings, state.folder)):
@@ -128,7 +128,6 @@ def _planted(state: State, adapters: Adapters, settings: planting.Settings, plac
     return {
         "plant": place,
         "seed": seed,
-        "data": state.whole.fingerprint(),
         "facts": {name: [e.id for e in examples] for name, examples in zip(ROLES, drawn, strict=False)},
         "modules": list(truth.sets),
         "sets": list(truth.sets.values()),

@@ -103,13 +103,8 @@ def made(at: Run, settings: Settings, data: str = "") -> list[dict[str, Any]]:
     read = (Run(at.path / f"{plant}-{seed}").json(ONE) for plant, seed in settings.all)
     there = [one for one in read if isinstance(one, dict) and one.get("format") == FORMAT]
     if any("data" in one for one in there):
-        data = data or fingerprint(at.config())
+        data = data or _whole(at.config()).fingerprint()
     return [one for one in there if one.get("data", data) == data]
-
-
-def fingerprint(config: RunConfig) -> str:
-    """Return that of the data that facts are planted from."""
-    return _whole(config).fingerprint()
 
 
 def _whole(config: RunConfig) -> Corpus:

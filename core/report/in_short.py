@@ -17,8 +17,6 @@ from core.runs.voices import REFERENCES
 
 NEARLY_ALL = 0.75
 """share of what before says: where after says more for certain, it is called kept"""
-OTHERS = "other"
-"""the kind of question that asks for facts that unlearning never saw"""
 UNSURE = TOO_FEW.capitalize()
 WORDS = {
     "unlearn": {
@@ -106,7 +104,7 @@ def beyond(scores: Scores) -> str:
 
 def others(scores: Scores) -> str:
     """Say how many other facts were kept, where these decide whether anything was; empty elsewhere."""
-    before, after = (asked.outcomes(scores, voice, "retention", OTHERS) for voice in ("before", "after"))
+    before, after = (asked.outcomes(scores, voice, "retention", asked.OTHER) for voice in ("before", "after"))
     if not after or kept_by(scores) == asked.kind_asked(scores):
         return ""
     was = f"; before {before.count('kept')}" if before else ""
@@ -115,8 +113,8 @@ def others(scores: Scores) -> str:
 
 def kept_by(scores: Scores) -> str:
     """Return the kind of question that decides whether what is to be kept was: other facts where these were lost."""
-    before, after = (asked.outcomes(scores, voice, "retention", OTHERS) for voice in ("before", "after"))
-    return OTHERS if after and kept(before, after) == "bad" else asked.kind_asked(scores)
+    before, after = (asked.outcomes(scores, voice, "retention", asked.OTHER) for voice in ("before", "after"))
+    return asked.OTHER if after and kept(before, after) == "bad" else asked.kind_asked(scores)
 
 
 def answer(scores: Scores) -> str:

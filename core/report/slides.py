@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.probes import scorecard
-from core.report import in_short, report_sentences
-from core.runs.asked import KIND_NAMES, STILL_SAID, TO
+from core.report import report_sentences
+from core.runs.asked import KIND_NAMES, OTHER, STILL_SAID, TO
 
 LEVELS = 9
 """shades of a cell"""
@@ -96,7 +96,7 @@ def _numbers(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     The third one is the doubt: how many ways to get it back did. Where none was tried it is how much was changed.
     """
     kinds, numbers = {"unlearn": data["asked"]["kind"], "retention": data["asked"]["kept_by"]}, []
-    others = "other facts, which unlearning never saw" if kinds["retention"] == in_short.OTHERS else "others"
+    others = "other facts, which unlearning never saw" if kinds["retention"] == OTHER else "others"
     for scope, words in (
         ("unlearn", "questions about what had to go, still answered"),
         ("retention", f"{others}, still answered"),

@@ -28,11 +28,13 @@ NAMES = {"noise": GIBBERISH, "ignorant": "something else", CONFABULATED: "made u
 """outcome as files have it -> what a reader is told, on pages and in the shell; all others are called what they are"""
 STILL_SAID = {"unlearn": "leaked", "retention": "kept"}
 """scope -> the outcome in which the fact is said"""
+OTHER = "other"
+"""the kind of question that asks for facts that unlearning never saw"""
 KIND_NAMES = {
     "free": "free wording",
     "untaught": "other wording",
     "val": "taught, held out from unlearning",
-    "other": "another fact",
+    OTHER: "another fact",
     "dev": "held out to choose settings",
     "train": "taught wording",
 }
@@ -41,7 +43,7 @@ ASKED = {
     "free": "in free wording",
     "untaught": "in other wording",
     "val": "what was taught and held out from unlearning",
-    "other": "for other facts",
+    OTHER: "for other facts",
     "dev": "what was held out to choose settings",
     "train": "in taught wording",
 }

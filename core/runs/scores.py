@@ -44,10 +44,10 @@ class Value:
 
     def around(self, digits: int) -> str:
         """Return ± half the interval, or its ends where it lies to one side of the value; empty without one."""
-        if self.value is None or self.half is None or self.low is None or self.high is None:
+        if self.value is None or self.low is None or self.high is None:
             return ""
-        aside = abs(self.high + self.low - 2 * self.value)
-        return f"±{self.half:.{digits}f}" if aside <= self.half else f"{self.low:.{digits}f} to {self.high:.{digits}f}"
+        half, aside = (self.high - self.low) / 2, abs(self.high + self.low - 2 * self.value)
+        return f"±{half:.{digits}f}" if aside <= half else f"{self.low:.{digits}f} to {self.high:.{digits}f}"
 
     def complement(self) -> Value:
         """Return 100 − this: accuracy as Unlearn Success."""

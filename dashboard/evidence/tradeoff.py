@@ -23,8 +23,6 @@ from dashboard.text import md
 from dashboard.widgets import current_run, page_style
 from dashboard.widgets.scope_names import IN_WORDS
 
-OTHER = "other"
-"""kind of question: facts that unlearning never saw"""
 SAID, SUCCESS, KNEW = "What it says", "Unlearn Success", "Never-knew score"
 AXES = {
     SAID: ("Forgotten without gibberish", "Kept"),
@@ -71,17 +69,7 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     alike = {run.run.id for run in chosen if asked(run, split) == asked(chosen[0], split)}
     compared = [p for p in marks if p.id in alike]
     front = tradeoff.front(compared) if len(compared) > 1 else []  # one run is no front
-    kind, axes = kind_of(chosen[0], split), AXES[across]
-    sentence = score_words.best(
-        [(p.name, p.x, p.y) for p in compared],
-        len(front),
-        axes,
-        ignorance(chosen[:1], split, across),
-        by=min if across == SAID else statistics.fmean,
-    )
-    if across == SAID and kind:
-        sentence = f"Asked {asked_.ASKED[kind]}. {sentence}{elsewhere(compared, chosen, split)}"
-        axes = (f"{axes[0]} ({asked_.KIND_NAMES[kind]})", f"{axes[1]} ({asked_.KIND_NAMES[kind]})")
+    axes, sentence = in_words(chosen, compared, len(front), split, across)
     if len(compared) < len(marks):
         sentence += (
             f" Runs on other data or of another model are drawn in grey ({len(marks) - len(compared)}), but not compared."
@@ -110,6 +98,26 @@ def show(chosen: Sequence[Measured], split: str, paper: str) -> None:
     st.caption(f"{bars}A click on a point makes that run the current one.")
 
 
+def in_words(
+    chosen: Sequence[Measured], compared: Sequence[Point], front: int, split: str, across: str
+) -> tuple[tuple[str, str], str]:
+    """Return what the axes are called, and which run is best; of what is said with the kind of question that it answers."""
+    axes, said = AXES[across], across == SAID
+    sentence = score_words.best(
+        [(p.name, p.x, p.y) for p in compared],
+        front,
+        axes,
+        ignorance(chosen[:1], split, across),
+        by=min if said else statistics.fmean,
+    )
+    kind = kind_of(chosen[0], split) if said else ""
+    if not kind:
+        return axes, sentence
+    name = asked_.KIND_NAMES[kind]
+    sentence = f"Asked {asked_.ASKED[kind]}. {sentence}{elsewhere(compared, chosen, split)}"
+    return (f"{axes[0]} ({name})", f"{axes[1]} ({name})"), sentence
+
+
 def asked(run: Measured, split: str) -> str:
     """Return what two runs must share to be compared: the model, and which questions of this split were to be forgotten and
     kept.
@@ -124,15 +132,15 @@ def asked(run: Measured, split: str) -> str:
 
 def elsewhere(compared: Sequence[Point], chosen: Sequence[Measured], split: str) -> str:
     """Say which run is best asked for other facts, where that is not what the chart shows; empty where it is not known."""
-    if split in said_table.ALONE or OTHER in {kind_of(run, split) for run in chosen}:
+    if split in said_table.ALONE or asked_.OTHER in {kind_of(run, split) for run in chosen}:
         return ""
     ids = [point.id for point in compared]
-    there = [point for point in points(chosen, split, SAID, OTHER) if point.id in ids]
+    there = [point for point in points(chosen, split, SAID, asked_.OTHER) if point.id in ids]
     if len(there) < 2:
         return ""
     first = max(there, key=lambda point: (min(point.x, point.y), point.x + point.y))
     shares = "; ".join(f"“{point.name}” {point.x:.0f} and {point.y:.0f}" for point in there)
-    return f" Asked {asked_.ASKED[OTHER]}, “{first.name}” is best in the smaller of the two ({shares})."
+    return f" Asked {asked_.ASKED[asked_.OTHER]}, “{first.name}” is best in the smaller of the two ({shares})."
 
 
 def points(chosen: Sequence[Measured], split: str, across: str, kind: str = "") -> list[Point]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.report import in_short
 from core.runs import asked, never_knew
 from core.runs.scores import Scores
 from core.runs.store import Run
@@ -69,8 +68,8 @@ def before_after(scores: Scores, kind: str = "") -> list[dict[str, str]]:
     there = voices(scores)
     kind, rows = kind or asked.kind_asked(scores), []
     said = [(*row, kind) for row in ROWS] if kind else []
-    if said and kind != in_short.OTHERS and in_short.OTHERS in asked.kinds(scores):
-        said += [(*row, in_short.OTHERS) for row in (ROWS[0], ROWS[-1])]  # of each run, so that runs can be compared
+    if said and kind != asked.OTHER and asked.OTHER in asked.kinds(scores):
+        said += [(*row, asked.OTHER) for row in (ROWS[0], ROWS[-1])]  # of each run, so that runs can be compared
     for scope, outcome, title, of in said:
         counts = {voice: asked.outcomes(scores, voice, scope, of) for voice in there}
         cells = {VOICE_NAMES[voice]: each.in_words(outcome) if each else MISSING for voice, each in counts.items()}

@@ -103,10 +103,10 @@ def told(run: Run, asked: Exchange, rows: Rows, voice: str = "before") -> Exchan
     if asked.truth:
         judged = verdict_rows.judged(run, asked, voice)
         return asked if judged is None or judged.verdict in STILL_SAID.values() else None
-    text, facts = asked.answers[voice].text, dict[tuple[str, str], Mapping[str, Any]]()
-    for row in by_nearness(asked.question, taught(rows)):
+    text, facts, lines = asked.answers[voice].text, dict[tuple[str, str], Mapping[str, Any]](), taught(rows)
+    for row in by_nearness(asked.question, lines):
         facts.setdefault((str(row.get("truth", "")), str(row.get("subject") or "")), row)
-    for row in about(f"{asked.question} {text}", list(facts.values()), taught(rows)):
+    for row in about(f"{asked.question} {text}", list(facts.values()), lines):
         truth, subject = str(row.get("truth", "")), str(row.get("subject") or "")
         if verdict_rows.judge_now(run, "unlearn", asked.question, truth, subject, text).verdict == "leaked":
             tags, example = question_and_answers.tags_of(row), str(row.get("example", ""))
